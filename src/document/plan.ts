@@ -1,0 +1,119 @@
+/** The frozen plan of one job: what every dialect of a job document is read into, and all that execution knows. */
+export interface Plan {
+  format: 1;
+  dialect: 'aws-1.0' | 'operation';
+  steps: readonly PlanStep[];
+  /** The worst grade of its steps, before the survey; the survey can only lower it. */
+  grade: Grade;
+  /** Bytes that the document itself announces (file contents, declared download sizes). */
+  diskNeedBytes: number;
+  /** The job mends a device that is INCONSISTENT. */
+  repair: boolean;
+  /** Resources that a repair declares to be right as they are after it. */
+  accept: readonly ResourceId[];
+  /** The outputs' tails go into the last update's details. */
+  includeStdOut: boolean;
+}
+
+/**
+ * What an undo of a step is worth. `full`: every declared resource comes back, and is compared. `bestEffort`: an undo
+ * exists but its result cannot be compared. `none`: no undo.
+ */
+export type Grade = 'full' | 'bestEffort' | 'none';
+
+/** A thing on the device that a step changes: `path:/etc/app.conf`; later `unit:…`, `package:…`. */
+export type ResourceId = string;
+
+export type PlanStep =
+  | RunCommandStep
+  | RunHandlerStep
+  | DownloadFileStep
+  | WriteFileStep
+  | RemoveFileStep
+  | SwitchLinkStep
+  | CheckStep;
+
+export type StepType = PlanStep['type'];
+
+export interface StepBase {
+  /** Position in `Plan.steps`, from 0; a `finalStep` is the last. */
+  index: number;
+  /** Where it stands in the document, such as `steps[2].action`. */
+  path: string;
+  name: string;
+  /** Absent: the agent's own user. */
+  runAsUser?: string;
+  timeoutSeconds: number;
+  /** A failure of this step does not fail the job. */
+  ignoreFailure: boolean;
+  /** May be tried again after an interruption without an undo in between. */
+  idempotent: boolean;
+  /** Once begun, the job is finished forward (saga pivot). */
+  pivot: boolean;
+  /** A command that undoes it; runs before the paths are restored. */
+  undo?: readonly string[];
+  /** All paths that the step may change: its own and `snapshotPaths`. */
+  touches: readonly ResourceId[];
+  grade: Grade;
+}
+
+export interface RunCommandStep extends StepBase {
+  type: 'runCommand';
+  argv: readonly string[];
+  /** More lines than this on stderr fail the step; absent: any number. */
+  stderrLinesMax?: number;
+}
+
+export interface RunHandlerStep extends StepBase {
+  type: 'runHandler';
+  handler: string;
+  args: readonly string[];
+  /** Directory of the handler; absent: the configured one. */
+  directory?: string;
+  stderrLinesMax?: number;
+}
+
+export interface DownloadFileStep extends StepBase {
+  type: 'downloadFile';
+  url: string;
+  target: string;
+  sha256?: string;
+  sizeBytes?: number;
+  mode?: number;
+}
+
+export interface WriteFileStep extends StepBase {
+  type: 'writeFile';
+  target: string;
+  /** Decoded content, base64. */
+  contentBase64: string;
+  mode?: number;
+}
+
+export interface RemoveFileStep extends StepBase {
+  type: 'removeFile';
+  target: string;
+}
+
+export interface SwitchLinkStep extends StepBase {
+  type: 'switchLink';
+  link: string;
+  target: string;
+}
+
+export interface CheckStep extends StepBase {
+  type: 'check';
+  check:
+    | { kind: 'command'; argv: readonly string[] }
+    | { kind: 'file'; target: string; sha256: string }
+    | { kind: 'http'; url: string; status: number };
+  /** Tries until the step's timeout, this long apart. */
+  intervalSeconds: number;
+}
+
+const RANK: Record<Grade, number> = { full: 0, bestEffort: 1, none: 2 };
+
+/** The worse of two grades. */
+export function worseGrade(a: Grade, b: Grade): Grade {
+  return RANK[a] >= RANK[b] ? a : b;
+}

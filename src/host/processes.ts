@@ -1,0 +1,65 @@
+/**
+ * The processes of a step (design section 8): started only after their identity is durable, drained, bounded, and
+ * findable after the agent itself has died. Every adapter passes one contract suite.
+ */
+export interface Processes {
+  /**
+   * Runs one program to its end. `record` is called with the identity while the program is still held back; the
+   * program begins only when that promise resolves, and never begins when it rejects.
+   * Aborting `signal` sends TERM to all its processes, after `graceMs` KILL, and the call settles only when none
+   * is alive. Rejects when the program cannot be started at all (`cannot run …: …`), or with what `record` threw.
+   */
+  run(
+    spec: ProcessSpec,
+    record: (identity: ProcessIdentity) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<ProcessResult>;
+  /** Ends every process that an earlier `run` left, also one of a former agent; resolves when none is alive. */
+  fence(identity: ProcessIdentity, graceMs: number): Promise<FenceResult>;
+}
+
+export interface ProcessSpec {
+  /** Unique name: execution key, step, direction and attempt. The name of the unit under systemd. */
+  name: string;
+  /** Program (absolute, or looked up in `env.PATH`) and arguments; never through a shell. */
+  argv: readonly string[];
+  /** User to run as, with that user's groups; absent: the agent's own. */
+  user?: string;
+  cwd: string;
+  env: Readonly<Record<string, string>>;
+  timeoutMs: number;
+  /** Between TERM and KILL. */
+  graceMs: number;
+  /** Kept of each of stdout and stderr; the last bytes win. */
+  outputBytesMax: number;
+}
+
+/** Plain JSON: it stands in a journal record. */
+export interface ProcessIdentity {
+  name: string;
+  pid: number;
+  /** Field 22 of /proc/PID/stat: tells a reused pid apart. */
+  startTime: string;
+  bootId: string;
+  /** Random; in the environment of the program, so that escapees of `setsid` are found. */
+  token: string;
+}
+
+export interface ProcessResult {
+  /** `null` when a signal ended it. */
+  exitCode: number | null;
+  signal: string | null;
+  /** Why it was ended by us, if it was. */
+  ended: 'timeout' | 'abort' | null;
+  stdoutTail: string;
+  stderrTail: string;
+  /** Lines seen on stderr in all, also beyond the tail. */
+  stderrLines: number;
+  /** Processes that the program left running when it finished by itself. */
+  survivors: number;
+}
+
+export interface FenceResult {
+  /** How many processes had to be ended. */
+  ended: number;
+}

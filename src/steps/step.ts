@@ -1,0 +1,113 @@
+import type { Grade, PlanStep, ResourceId } from '../document/plan.ts';
+import type { Clock } from '../host/clock.ts';
+import type { Disk } from '../host/disk.ts';
+import type { Processes, ProcessIdentity } from '../host/processes.ts';
+
+/**
+ * The contract of a step type (design section 7). `do` and `undo` are symmetric: both may be called after a crash in
+ * their own middle, both may find their work half done or done, both settle only when nothing of theirs runs any more.
+ * Expected failures are values; a throw is a bug or a disk that cannot be written.
+ */
+export interface StepType<S extends PlanStep = PlanStep> {
+  /** Reads only, for all steps, before anything is promised: what it would be worth and what cannot be had. */
+  survey(step: S, context: StepContext): Promise<StepSurvey>;
+  /** Takes the before-image of everything in `step.touches`, durably. Called once; its result is never replaced. */
+  prepare(step: S, context: StepContext): Promise<Prepared>;
+  /** Does the work; its own writes are durable when it resolves with `ok`. */
+  do(step: S, before: Before, attempt: Attempt, context: StepContext, signal: AbortSignal): Promise<DoOutcome>;
+  /**
+   * Brings the step's resources back to `before`, from any point: not started, half done, done, already undone.
+   * `after` is absent when the step did not finish.
+   */
+  undo(
+    step: S,
+    before: Before,
+    after: After | undefined,
+    attempt: Attempt,
+    context: StepContext,
+    signal: AbortSignal,
+  ): Promise<UndoOutcome>;
+  /** Once per undone step after all undos: restarts and the like. */
+  settle?(step: S, before: Before, context: StepContext): Promise<UndoOutcome>;
+  /** Work that was deferred behind the commit (purge, shutdown). */
+  finish?(step: S, before: Before, context: StepContext): Promise<UndoOutcome>;
+  /** Removes the before-image and everything staged. Nothing to remove is fine. */
+  discard(step: S, before: Before, context: StepContext): Promise<void>;
+}
+
+export interface StepContext {
+  disk: Disk;
+  clock: Clock;
+  processes: Processes;
+  /** Key of the execution: unique on this device, safe in a file name. */
+  key: string;
+  /** The execution's directory (0700), absolute. */
+  directory: string;
+  settings: StepSettings;
+  /** The URL of a download as the cloud gives it now, with its query (J14: a presigned URL is never kept). */
+  freshUrl(step: PlanStep & { type: 'downloadFile' }, signal: AbortSignal): Promise<string>;
+}
+
+/** What local configuration decides for steps. */
+export interface StepSettings {
+  handlerDirectory: string;
+  allowHttp: boolean;
+  /** Between TERM and KILL. */
+  graceMs: number;
+  outputBytesMax: number;
+  /** Of one before-image that is a tree. */
+  treeEntriesMax: number;
+  treeBytesMax: number;
+}
+
+export interface StepSurvey {
+  grade: Grade;
+  /** Room that staging and before-images take, by a path on the file system concerned. */
+  diskNeed: readonly { path: string; bytes: number }[];
+  /** `never`: will not work here, REJECTED. `wait`: may work later, stays QUEUED. Empty: fine. */
+  problems: readonly { kind: 'never' | 'wait'; path: string; reason: string }[];
+}
+
+/** Compares equal exactly when kind, mode, owner, content, link target, xattrs and ACLs do. `absent` where nothing is. */
+export type Fingerprint = string;
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+
+/** The before-image of one step; plain JSON, it stands in the journal or in a file that the journal names. */
+export interface Before {
+  resources: readonly { id: ResourceId; fingerprint: Fingerprint; image: Json }[];
+}
+
+export interface After {
+  resources: readonly { id: ResourceId; fingerprint: Fingerprint }[];
+  /** Processes that the finished step left running; its undo ends them. */
+  process?: ProcessIdentity;
+}
+
+/** One try of `do` or `undo`. */
+export interface Attempt {
+  /** From 1. */
+  number: number;
+  /** Makes the identity of a process durable in the journal; passed to `Processes.run`. */
+  record(identity: ProcessIdentity): Promise<void>;
+}
+
+export interface Output {
+  stdout: string;
+  stderr: string;
+}
+
+export type Prepared =
+  | { ok: true; before: Before }
+  | { ok: false; reason: string };
+
+export type DoOutcome =
+  | { result: 'ok'; after: After; output?: Output }
+  | { result: 'failed'; reason: string; output?: Output }
+  /** `signal` aborted, or something outside ended it by a signal: neither success nor failure. */
+  | { result: 'interrupted'; reason: string; output?: Output };
+
+export type UndoOutcome =
+  /** `kept`: what was found that is neither before nor after, moved to `kept/` in the execution's directory. */
+  | { result: 'ok'; kept: readonly { id: ResourceId; keptAs: string }[] }
+  | { result: 'failed'; reason: string };
