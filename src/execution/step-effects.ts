@@ -1,0 +1,267 @@
+import type { ResourceId } from '../document/plan.ts';
+import type { Attempt, Before, DoOutcome, UndoOutcome } from '../steps/step.ts';
+import type { Effect, EffectTools } from './effects.ts';
+import type { EffectOutput } from './execution-machine.ts';
+import { progressDetails } from './details.ts';
+import { pivotPassed, type Situation } from './next-move.ts';
+import { nextStep, nextUndo, type Progress } from './progress.ts';
+import type { ExecutionRecord } from './records.ts';
+import { expectations, judge, lastAfterImages, notNew } from './verdict.ts';
+
+/** The effects that touch the device. Forward and back stand in the same order. */
+
+/** I5: whatever an earlier life left running is ended before anything else is decided. */
+export const resuming: Effect = {
+  obeys: () => [],
+  async run({ progress }, tools) {
+    const interrupted: ExecutionRecord[] = [];
+    for (const [step, { phase, process, undoProcess }] of progress.steps.entries()) {
+      if (phase !== 'attempting' && phase !== 'undoing') continue;
+      if (process && phase === 'attempting') await tools.processes.fence(process, tools.limits.graceMs);
+      if (undoProcess) await tools.processes.fence(undoProcess, tools.limits.graceMs);
+      if (phase === 'attempting') {
+        interrupted.push({ type: 'interrupted', step, reason: 'the agent stopped while it ran' });
+      }
+    }
+    return {
+      records: await tools.put({ type: 'resumed', bootId: tools.bootId }, ...interrupted),
+      resumed: true,
+    };
+  },
+};
+
+/** After a new boot: a finished step whose effect is no longer there has failed a check. */
+export const probing: Effect = {
+  obeys: () => [],
+  async run({ progress }, tools) {
+    const lost = await changedResources(progress, tools);
+    if (lost.length === 0) return { records: [], probed: true };
+    return {
+      records: [],
+      probed: true,
+      failure: { by: 'check', reason: `changed over a restart of the device: ${lost.join(' ')}` },
+    };
+  },
+};
+
+export const preparing: Effect = {
+  obeys: () => [],
+  async run({ plan, progress }, tools) {
+    const step = nextStep(progress);
+    const planned = plan.steps[step]!;
+    const prepared = await tools.stepTypeOf(planned).prepare(planned, tools.context);
+    if (!prepared.ok) return { records: [], failure: { by: 'step', step, reason: prepared.reason } };
+    const before = await tools.attachStep(`before-${step}`, prepared.before as never);
+    return { records: await tools.put({ type: 'ready', step, before }) };
+  },
+};
+
+/** I4: the intent is durable before the step may touch anything; `done` is written after its effects are durable. */
+export const attempting: Effect = {
+  obeys(situation) {
+    const pivot = situation.plan.steps[nextStep(situation.progress)]?.pivot === true;
+    return pivot || pivotPassed(situation.plan, situation.progress) ? ['halt'] : ['ended', 'cancel', 'halt'];
+  },
+  async run(situation, tools, signal) {
+    const { plan, progress } = situation;
+    const step = nextStep(progress);
+    const planned = plan.steps[step]!;
+    const before = (await tools.images(progress)).before.get(step);
+    if (!before) return { records: [], failure: { by: 'step', step, reason: 'its before-image is lost' } };
+    const attempt = (progress.steps[step]?.attempts ?? 0) + 1;
+    const records = [...(await tools.put({ type: 'attempt', step, attempt }))];
+    if (step > 0 || attempt > 1) {
+      tools.cloud.progress(progressDetails(plan, progress, 'running', step));
+    }
+    const outcome = await tools
+      .stepTypeOf(planned)
+      .do(planned, before, attemptOf(attempt, step, 'do', tools, records), tools.context, signal);
+    if (outcome.output) tools.output.last = outcome.output;
+    records.push(...(await tools.put(await attemptRecord(situation, step, outcome, tools))));
+    return { records };
+  },
+};
+
+async function attemptRecord(
+  { plan }: Situation,
+  step: number,
+  outcome: DoOutcome,
+  tools: EffectTools,
+): Promise<ExecutionRecord> {
+  const planned = plan.steps[step]!;
+  switch (outcome.result) {
+    case 'ok':
+      return { type: 'done', step, after: await tools.attachStep(`after-${step}`, outcome.after as never) };
+    case 'interrupted':
+      return { type: 'interrupted', step, reason: outcome.reason };
+    case 'failed': {
+      if (!planned.ignoreFailure) return { type: 'failed', step, reason: outcome.reason };
+      const found = await tools.observe(planned.touches, tools.context);
+      const after = { resources: [...found].map(([id, fingerprint]) => ({ id, fingerprint })) };
+      return {
+        type: 'done',
+        step,
+        after: await tools.attachStep(`after-${step}`, after as never),
+        ignored: outcome.reason,
+      };
+    }
+  }
+}
+
+function attemptOf(
+  number: number,
+  step: number,
+  direction: 'do' | 'undo',
+  tools: EffectTools,
+  records: ExecutionRecord[],
+): Attempt {
+  return {
+    number,
+    async record(identity) {
+      records.push(...(await tools.put({ type: 'process', step, direction, identity })));
+    },
+  };
+}
+
+export const verifying: Effect = {
+  obeys: () => [],
+  async run({ progress }, tools) {
+    const changed = await changedResources(progress, tools);
+    if (changed.length === 0) return { records: [], verified: true };
+    const reason = `not as the job's steps left it: ${changed.join(' ')}`;
+    return { records: [], failure: { by: 'check', reason } };
+  },
+};
+
+async function changedResources(progress: Progress, tools: EffectTools): Promise<ResourceId[]> {
+  const expected = expectations(progress, await tools.images(progress));
+  return notNew(expected, await tools.observe([...expected.keys()], tools.context));
+}
+
+/** Undoes one step: on the way back, or on the way forward before it is tried again (retry only from old). */
+export const undoing: Effect = {
+  obeys: () => ['halt'],
+  async run(situation, tools, signal) {
+    const { progress } = situation;
+    const back = progress.direction === 'back';
+    const step = back ? nextUndo(progress) : nextStep(progress);
+    const { undoAttempts = 0, undoFailures = 0, process } = progress.steps[step] ?? {};
+    if (undoFailures > 0) await tools.clock.sleep(tools.limits.undoRetryMs * undoFailures);
+    const records = [...(await tools.put({ type: 'undo', step, attempt: undoAttempts + 1 }))];
+    // I5: nothing of the step may be alive while it is undone.
+    if (process) await tools.processes.fence(process, tools.limits.graceMs);
+    const attempt = attemptOf(undoAttempts + 1, step, 'undo', tools, records);
+    const outcome = await undoWithin(situation, step, attempt, tools, signal);
+    if (outcome.result === 'ok') {
+      records.push(...(await tools.put({ type: 'undone', step, kept: outcome.kept })));
+    } else if (!signal.aborted) {
+      const final = undoFailures + 1 >= tools.limits.undoAttemptsMax;
+      tools.log.warn({ step, reason: outcome.reason, final }, 'an undo failed');
+      records.push(...(await tools.put({ type: 'undoFailed', step, reason: outcome.reason, final })));
+    }
+    return { records };
+  },
+};
+
+async function undoWithin(
+  { plan, progress }: Situation,
+  step: number,
+  attempt: Attempt,
+  tools: EffectTools,
+  signal: AbortSignal,
+): Promise<UndoOutcome> {
+  const planned = plan.steps[step]!;
+  const images = await tools.images(progress);
+  const before = images.before.get(step);
+  if (!before) return { result: 'failed', reason: 'its before-image is lost' };
+  const limit = new AbortController();
+  const timer = tools.clock
+    .sleep(tools.limits.undoTimeoutMs, limit.signal)
+    .then(() => limit.abort(new Error('the undo took too long')))
+    .catch(() => undefined);
+  try {
+    const both = AbortSignal.any([signal, limit.signal]);
+    const after = images.after.get(step);
+    const outcome = await tools.stepTypeOf(planned).undo(planned, before, after, attempt, tools.context, both);
+    return progress.direction === 'back' ? outcome : await verifiedUndo(outcome, before, tools);
+  } finally {
+    limit.abort();
+    await timer;
+  }
+}
+
+/** A retry starts only from what was compared, not from what an undo claims. */
+async function verifiedUndo(outcome: UndoOutcome, before: Before, tools: EffectTools): Promise<UndoOutcome> {
+  if (outcome.result !== 'ok') return outcome;
+  const ids = before.resources.map(({ id }) => id);
+  const found = await tools.observe(ids, tools.context);
+  const different = before.resources.filter(({ id, fingerprint }) => found.get(id) !== fingerprint);
+  if (different.length === 0) return outcome;
+  return { result: 'failed', reason: `still different after the undo: ${different.map(({ id }) => id).join(' ')}` };
+}
+
+/** Restarts of all undone steps follow all undos, once each. */
+export const settling: Effect = {
+  obeys: () => [],
+  async run({ plan, progress }, tools) {
+    const { before } = await tools.images(progress);
+    for (const step of plan.steps) {
+      const image = before.get(step.index);
+      if (progress.steps[step.index]?.phase !== 'undone' || !image) continue;
+      const outcome = await tools.stepTypeOf(step).settle?.(step, image, tools.context);
+      if (outcome?.result === 'failed') tools.log.warn({ step: step.index, reason: outcome.reason }, 'cannot settle');
+    }
+    return { records: await tools.put({ type: 'settled' }) };
+  },
+};
+
+export const judging: Effect = {
+  obeys: () => [],
+  async run({ plan, progress }, tools) {
+    const images = await tools.images(progress);
+    const expected = expectations(progress, images);
+    const found = await tools.observe([...expected.keys()], tools.context);
+    const verdict = judge(plan, progress, expected, lastAfterImages(images), found);
+    return { records: await tools.put({ type: 'judged', verdict }) };
+  },
+};
+
+/** After the commit: deferred work, and the undo data goes. */
+export const finishing: Effect = {
+  obeys: () => [],
+  async run(situation, tools) {
+    const { plan, progress } = situation;
+    const { before } = await tools.images(progress);
+    const incomplete: string[] = [];
+    for (const step of plan.steps) {
+      const image = before.get(step.index);
+      const type = tools.stepTypeOf(step);
+      if (!image || !type.finish) continue;
+      let outcome: UndoOutcome = { result: 'failed', reason: 'not tried' };
+      for (let tried = 0; tried < tools.limits.finishAttemptsMax && outcome.result !== 'ok'; tried += 1) {
+        outcome = await type.finish(step, image, tools.context);
+      }
+      if (outcome.result === 'failed') incomplete.push(`${step.name}: ${outcome.reason}`);
+    }
+    await discardAll(situation, tools);
+    return { records: await tools.put({ type: 'finished', incomplete }) };
+  },
+};
+
+/** The undo data of an INCONSISTENT device is kept: a person may still need it. */
+export const closing: Effect = {
+  obeys: () => [],
+  async run(situation, tools): Promise<EffectOutput> {
+    const { verdict } = situation.progress;
+    if (verdict && verdict.outcome !== 'inconsistent') await discardAll(situation, tools);
+    return { records: await tools.put({ type: 'closed' }) };
+  },
+};
+
+async function discardAll({ plan, progress }: Situation, tools: EffectTools): Promise<void> {
+  const { before } = await tools.images(progress);
+  for (const step of plan.steps) {
+    const image = before.get(step.index);
+    if (image) await tools.stepTypeOf(step).discard(step, image, tools.context);
+  }
+}

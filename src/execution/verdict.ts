@@ -1,0 +1,83 @@
+import type { Plan, ResourceId } from '../document/plan.ts';
+import type { After, Before, Fingerprint } from '../steps/step.ts';
+import type { Progress, StepProgress } from './progress.ts';
+import type { Verdict } from './records.ts';
+
+/** What the journal says a resource was before the job and is after its last finished step. */
+export interface Expectation {
+  old: Fingerprint;
+  /** Absent while no step has finished with it. */
+  new?: Fingerprint;
+  /** A step that has begun and not finished may have left it anyhow. */
+  unsettled: boolean;
+}
+
+/** The images of the steps that have them, by step index. */
+export interface Images {
+  before: ReadonlyMap<number, Before>;
+  after: ReadonlyMap<number, After>;
+}
+
+/** For a resource that several steps touch, old is the first before-image and new the last after-image (section 7). */
+export function expectations(progress: Progress, images: Images): Map<ResourceId, Expectation> {
+  const expected = new Map<ResourceId, Expectation>();
+  for (const [index, step] of progress.steps.entries()) {
+    const after = new Map(images.after.get(index)?.resources.map(({ id, fingerprint }) => [id, fingerprint]));
+    for (const { id, fingerprint } of images.before.get(index)?.resources ?? []) {
+      const known = expected.get(id) ?? { old: fingerprint, unsettled: false };
+      const finished = step.phase === 'done' ? after.get(id) : undefined;
+      expected.set(id, {
+        ...known,
+        ...(finished !== undefined && { new: finished }),
+        unsettled: known.unsettled || (step.attempts > 0 && step.phase !== 'done'),
+      });
+    }
+  }
+  return expected;
+}
+
+/** Resources of finished steps that are not as their last step left them. */
+export function notNew(
+  expected: ReadonlyMap<ResourceId, Expectation>,
+  found: ReadonlyMap<ResourceId, Fingerprint>,
+): ResourceId[] {
+  return [...expected]
+    .filter(([id, { new: wanted, unsettled }]) => !unsettled && wanted !== undefined && found.get(id) !== wanted)
+    .map(([id]) => id);
+}
+
+/** The device after a rollback. `lastAfter` are the last after-images of steps that had finished before it. */
+export function judge(
+  plan: Plan,
+  progress: Progress,
+  expected: ReadonlyMap<ResourceId, Expectation>,
+  lastAfter: ReadonlyMap<ResourceId, Fingerprint>,
+  found: ReadonlyMap<ResourceId, Fingerprint>,
+): Verdict {
+  const items = [...expected]
+    .filter(([id, { old }]) => found.get(id) !== old)
+    // What no step changed is not ours: somebody else's doing is not the job's verdict.
+    .filter(([id, { old }]) => lastAfter.get(id) !== old)
+    .map(([id]) => ({ id, found: found.get(id) === lastAfter.get(id) ? ('new' as const) : ('neither' as const) }));
+  const begun = plan.steps.flatMap(({ index }) => {
+    const step = progress.steps[index];
+    return step && step.attempts > 0 ? [{ index, step }] : [];
+  });
+  const notUndone = begun.filter(({ step }) => isNotUndone(step)).map(({ index }) => index);
+  const verified = items.length === 0 && begun.every(({ step }) => step.grade === 'full') && notUndone.length === 0;
+  const outcome = items.length > 0 ? 'inconsistent' : notUndone.length > 0 ? 'notReversed' : 'rolledBack';
+  return { outcome, verified, items, notUndone };
+}
+
+function isNotUndone(step: StepProgress): boolean {
+  return step.grade === 'none' || step.phase === 'notUndone';
+}
+
+/** The last known after-image of every resource, whatever became of its step since. */
+export function lastAfterImages(images: Images): Map<ResourceId, Fingerprint> {
+  const last = new Map<ResourceId, Fingerprint>();
+  for (const [, after] of [...images.after].sort(([a], [b]) => a - b)) {
+    for (const { id, fingerprint } of after.resources) last.set(id, fingerprint);
+  }
+  return last;
+}
