@@ -37,6 +37,8 @@ export interface ConversationDeps {
   isOurDocument(document: unknown): boolean;
   urlOf(document: unknown, step: number): string | undefined;
   onEnd(ended: CloudEnd): void;
+  /** How the execution before this one ended; goes out with the first update (design section 9). */
+  prev: string | undefined;
 }
 
 /** P25, L9: the longest step timer. */
@@ -270,7 +272,11 @@ export function createConversation(
     get versionNumber() {
       return versionNumber;
     },
-    start: (details, signal) => persist(() => startOnce((latest = details)), signal),
+    start(details, signal) {
+      latest = details;
+      const first = deps.prev === undefined ? details : { ...details, prev: deps.prev };
+      return persist(() => startOnce(first), signal);
+    },
     progress(details) {
       latest = details;
       const idle = waitingProgress === undefined;
@@ -278,7 +284,10 @@ export function createConversation(
       if (idle) void exclusive(sendProgress);
     },
     ask: (waitMs, signal) => within(waitMs, signal, (both) => persist(reconcileNow, both)),
-    fence: (details, signal) => persist(async () => hear(await update('IN_PROGRESS', (latest = details))), signal),
+    fence(details, signal) {
+      latest = details;
+      return persist(async () => hear(await update('IN_PROGRESS', details)), signal);
+    },
     async proveLink({ fresh, waitMs }, signal) {
       const attempt = async (): Promise<Heard> => {
         try {

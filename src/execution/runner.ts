@@ -10,6 +10,7 @@ import {
 } from './execution-machine.ts';
 import type { CommitPolicy, Situation } from './next-move.ts';
 import type { Progress } from './progress.ts';
+import type { Cause } from './records.ts';
 import * as stepEffects from './step-effects.ts';
 
 /** Provides the machine's effects; the only place that appends to the journal of a running execution. */
@@ -55,12 +56,16 @@ export interface RunningExecution {
   readonly done: Promise<Progress>;
 }
 
-/** Runs one execution to its end, from wherever its journal stands: starting and restarting are the same road. */
+/**
+ * Runs one execution to its end, from wherever its journal stands: starting and restarting are the same road.
+ * `failure` is known beforehand where the journal cannot be gone on with.
+ */
 export function runExecution(
   progress: Progress,
   policy: CommitPolicy,
   deps: ExecutionDeps,
   life: 'new' | 'resumed',
+  failure?: Cause,
 ): RunningExecution {
   const tools = createTools(deps);
   const fresh = life === 'new';
@@ -95,6 +100,7 @@ export function runExecution(
       asked: fresh,
       probed: fresh || progress.bootId === deps.bootId,
       verified: false,
+      ...(failure && { failure }),
     },
   });
   const done = toPromise(actor).then(() => actor.getSnapshot().context.progress);

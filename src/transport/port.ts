@@ -61,6 +61,8 @@ export interface TransportOptions {
   connectTimeoutMs: number;
   /** Publishes waiting or unacknowledged at most; the next is refused. */
   publishQueueMax: number;
+  /** AWS discards what exceeds 100 messages a second on a connection (L21). Absent: as fast as the link takes them. */
+  publishRate?: { perSecond: number; burst: number };
   backoff: { firstMs: number; maxMs: number; healthyAfterMs: number };
   tls?: TransportTls;
   username?: string;

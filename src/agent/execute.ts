@@ -1,0 +1,121 @@
+import { sameDocument } from '../document/document.ts';
+import type { PlanStep } from '../document/plan.ts';
+import type { Progress } from '../execution/progress.ts';
+import type { ExecutionRecord } from '../execution/records.ts';
+import { type RunningExecution, runExecution } from '../execution/runner.ts';
+import { observe } from '../steps/observe.ts';
+import { stepTypeOf } from '../steps/registry.ts';
+import type { StepContext } from '../steps/step.ts';
+import type { AgentDeps } from './agent.ts';
+import type { OpenExecution } from './book.ts';
+import { closingReceipt } from './closing-receipt.ts';
+import { createConversation, type Conversation } from './conversation.ts';
+import { linkFingerprint, touchesLink } from './link.ts';
+import { urlOf } from './urls.ts';
+
+/** One execution under way, with the conversation about it. */
+export interface Current {
+  key: string;
+  execution: RunningExecution;
+  conversation: Conversation;
+}
+
+/** Runs an open execution; `prev` is the outcome of the one before, for the first update's details. */
+export async function execute(open: OpenExecution, prev: string | undefined, deps: AgentDeps): Promise<Current> {
+  const { settings, clock } = deps;
+  const { plan, document } = open.stored;
+  const log = deps.log.child({ jobId: open.progress.identity.jobId, execution: open.progress.identity.executionNumber });
+  let running: RunningExecution | undefined;
+
+  const conversation = createConversation(
+    {
+      identity: open.progress.identity,
+      jobs: deps.jobs,
+      transport: deps.transport,
+      clock,
+      log,
+      stepTimerMinutes: settings.stepTimerMinutes,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      prev,
+      isOurDocument: (other) => sameDocument(document, other),
+      urlOf: (other, step) => urlOf(other, step, deps.facts),
+      onEnd: (ended) => {
+        log.info({ status: ended.status }, 'the cloud has ended the execution');
+        running?.send({ type: 'ENDED', ended });
+      },
+    },
+    {
+      versionNumber: open.progress.versionNumber,
+      started: open.progress.phase !== 'received',
+      proposed: open.progress.phase === 'proposed',
+    },
+  );
+  const context: StepContext = {
+    ...deps.stepContext(open.key, open.directory),
+    freshUrl: (step, signal) => freshUrl(step, conversation, signal),
+  };
+  const linkAtStart = await linkFingerprint();
+  const startedAt = clock.wallMs();
+  running = runExecution(
+    open.progress,
+    settings.commit,
+    {
+      plan,
+      journal: open.journal,
+      directory: open.directory,
+      cloud: conversation,
+      stepTypeOf,
+      observe,
+      context,
+      disk: deps.disk,
+      clock,
+      processes: deps.processes,
+      bootId: deps.bootId,
+      linkChanged: async () => open.life === 'resumed' || (await linkFingerprint()) !== linkAtStart,
+      touchesLink: touchesLink(plan, settings.linkPaths),
+      addReceipt: (progress, cloudStatus) => addReceipt(progress, cloudStatus, startedAt, open, deps),
+      limits: settings.limits,
+      onRecord: (record: ExecutionRecord) => deps.onRecord?.(open.key, record),
+      log,
+    },
+    open.life,
+    foreignFailure(open, deps),
+  );
+  return { key: open.key, execution: running, conversation };
+}
+
+function freshUrl(
+  step: PlanStep & { type: 'downloadFile' },
+  conversation: Conversation,
+  signal: AbortSignal,
+): Promise<string> {
+  return step.urlHasQuery ? conversation.freshUrl(step.index, signal) : Promise.resolve(step.url);
+}
+
+async function addReceipt(
+  progress: Progress,
+  cloudStatus: string,
+  startedAt: number,
+  open: OpenExecution,
+  deps: AgentDeps,
+): Promise<void> {
+  const receipt = closingReceipt(open.stored.plan, progress, cloudStatus, {
+    agentVersion: deps.agentVersion,
+    bootId: deps.bootId,
+    startedAt,
+    endedAt: deps.clock.wallMs(),
+  });
+  if (receipt) await deps.outbox.add(open.key, receipt);
+}
+
+/** The journal of another thing or machine (a cloned card): its cloud is not ours to ask (design section 5). */
+function foreignFailure(open: OpenExecution, deps: AgentDeps) {
+  const { identity, origin } = open.progress;
+  if (identity.thing !== deps.settings.thing) {
+    return { by: 'foreign' as const, reason: `the journal belongs to the thing ${identity.thing}` };
+  }
+  if (origin.machineId !== deps.machineId) {
+    return { by: 'foreign' as const, reason: 'the journal was written on another machine' };
+  }
+  return undefined;
+}

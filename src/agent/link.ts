@@ -1,0 +1,46 @@
+import { readFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
+import type { Plan } from '../document/plan.ts';
+
+/** Where Debian keeps what a connection depends on. */
+const LINK_PATHS = [
+  '/etc/hosts',
+  '/etc/resolv.conf',
+  '/etc/nsswitch.conf',
+  '/etc/network',
+  '/etc/netplan',
+  '/etc/NetworkManager',
+  '/etc/systemd/network',
+  '/etc/systemd/resolved.conf',
+  '/etc/dhcpcd.conf',
+  '/etc/wpa_supplicant',
+  '/etc/nftables.conf',
+  '/etc/iptables',
+  '/etc/ssl',
+  '/etc/ca-certificates',
+  '/usr/share/ca-certificates',
+  '/usr/local/share/ca-certificates',
+];
+
+/** True when the plan declares to touch what the link depends on; `own` are the agent's config and credentials. */
+export function touchesLink(plan: Plan, own: readonly string[]): boolean {
+  const roots = [...LINK_PATHS, ...own];
+  const within = (path: string, root: string): boolean => path === root || path.startsWith(`${root}/`);
+  return plan.steps.some(({ touches }) =>
+    touches
+      .filter((id) => id.startsWith('path:'))
+      .map((id) => id.slice('path:'.length))
+      .some((path) => roots.some((root) => within(path, root) || within(root, path))),
+  );
+}
+
+/** Addresses, routes and resolver as one string; reading it costs no packet. */
+export async function linkFingerprint(): Promise<string> {
+  const read = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '');
+  const addresses = Object.entries(networkInterfaces())
+    .flatMap(([name, infos]) => (infos ?? []).map(({ address }) => `${name} ${address}`))
+    .sort();
+  // Counters stand behind the first columns of the route table and change by themselves.
+  const routes = (await read('/proc/net/route')).split('\n').map((line) => line.split('\t').slice(0, 3).join(' '));
+  return JSON.stringify([addresses, routes, await read('/etc/resolv.conf')]);
+}

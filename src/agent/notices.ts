@@ -1,0 +1,102 @@
+import type { JobExecution, PendingExecutions } from '../jobs/messages.ts';
+import type { AgentDeps } from './agent.ts';
+import type { Current } from './execute.ts';
+
+/**
+ * Everything that may mean that the cloud has moved: CONNACK, notify, notify-next, the heartbeat (A6). None of it is
+ * evidence; all of it leads to one question, reconcile (design section 5). Messages are taken in and acted on later
+ * (A16).
+ */
+export interface Notices {
+  start(end: AbortSignal): void;
+  /** Reconciles at once where an execution has just been taken up. */
+  now(): void;
+}
+
+export interface NoticeSinks {
+  current(): Current | undefined;
+  onUp(): void;
+  onDown(): void;
+  /** The front of the queue as the cloud names it; `undefined` when nothing is pending. */
+  onFront(front: JobExecution | undefined): void;
+  onTick(): void;
+}
+
+/** ± share of the heartbeat, so that a fleet does not ask in step. */
+const HEARTBEAT_SPREAD = 0.2;
+
+export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
+  const { clock, settings, jobs, transport, log } = deps;
+  let asking = false;
+  let askAgain = false;
+
+  /** One reconcile at a time, and one more if something came in meanwhile. */
+  const reconcile = async (): Promise<void> => {
+    if (asking) {
+      askAgain = true;
+      return;
+    }
+    asking = true;
+    try {
+      do {
+        askAgain = false;
+        await sinks.current()?.conversation.reconcile();
+      } while (askAgain);
+    } finally {
+      asking = false;
+    }
+  };
+
+  const ask = (): void => {
+    reconcile().catch((error: unknown) => log.error({ error: String(error) }, 'cannot reconcile'));
+  };
+
+  const isCurrent = (front: { jobId: string; executionNumber: number } | undefined): boolean => {
+    const identity = sinks.current()?.execution.progress.identity;
+    return front !== undefined && identity?.jobId === front.jobId && identity.executionNumber === front.executionNumber;
+  };
+
+  const beat = async (end: AbortSignal): Promise<void> => {
+    while (!end.aborted) {
+      const spread = 1 + HEARTBEAT_SPREAD * (2 * clock.random() - 1);
+      await clock.sleep(settings.heartbeatMs * spread, end);
+      if (sinks.current()) await sinks.current()?.conversation.heartbeat();
+      else sinks.onTick();
+    }
+  };
+
+  return {
+    now() {
+      if (transport.up && sinks.current()?.execution.progress.phase !== 'received') ask();
+    },
+    start(end) {
+      const stops = [
+        transport.subscribe({
+          onUp() {
+            // A1: after every CONNACK, session present or not.
+            sinks.onUp();
+            ask();
+            deps.drainOutbox();
+          },
+          onDown: () => sinks.onDown(),
+        }),
+        jobs.subscribe({
+          onNotify({ inProgressJobs, queuedJobs }: PendingExecutions) {
+            // N2: absence proves nothing; N5: the front is the first of these.
+            if (!isCurrent(inProgressJobs[0] ?? queuedJobs[0])) ask();
+          },
+          onNotifyNext(front: JobExecution | undefined) {
+            // N19: the job in hand may be named again.
+            if (isCurrent(front)) return;
+            ask();
+            sinks.onFront(front);
+          },
+        }),
+      ];
+      end.addEventListener('abort', () => stops.forEach((stop) => stop()));
+      beat(end).catch((error: unknown) => {
+        if (!end.aborted) log.error({ error: String(error) }, 'the heartbeat has stopped');
+      });
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import type { ExecutionIdentity } from '../execution/records.ts';
+import type { Receipt } from '../receipts/receipt.ts';
+import type { Admission } from './admission.ts';
+import type { AgentDeps } from './agent.ts';
+
+/** Receipts of what no journal of an execution can tell. */
+
+type Facts = Pick<AgentDeps, 'clock' | 'bootId' | 'agentVersion'>;
+
+function base(identity: ExecutionIdentity, { clock, bootId, agentVersion }: Facts) {
+  return {
+    format: 1 as const,
+    ...identity,
+    undone: [],
+    notUndone: [],
+    items: [],
+    kept: [],
+    endedAt: clock.wallMs(),
+    bootId,
+    agentVersion,
+  };
+}
+
+/** IN_PROGRESS in the cloud and no journal here: never run again, and nothing is known of the device (section 4). */
+export function lostStateReceipt(identity: ExecutionIdentity, facts: Facts): Receipt {
+  return {
+    ...base(identity, facts),
+    cloudStatus: 'REJECTED',
+    outcome: 'localStateLost',
+    deviceState: 'unknown',
+    verified: false,
+    exception: 'localStateLost',
+    cause: { kind: 'local', reason: 'the journal of this execution is lost' },
+  };
+}
+
+/** `mode: observe`: what the job would be worth here. */
+export function observedReceipt(
+  identity: ExecutionIdentity,
+  { grade }: Admission & { kind: 'admissible' },
+  facts: Facts,
+): Receipt {
+  return {
+    ...base(identity, facts),
+    cloudStatus: 'QUEUED',
+    outcome: 'observed',
+    deviceState: 'old',
+    verified: true,
+    grade,
+    cause: { kind: 'local', reason: 'mode: observe; planned and surveyed, not started' },
+  };
+}
+
+/** The mark of INCONSISTENT is lifted: every item is old, new, or was accepted. */
+export function resolvedReceipt(identity: ExecutionIdentity, reason: string, facts: Facts): Receipt {
+  return {
+    ...base(identity, facts),
+    cloudStatus: 'REJECTED',
+    outcome: 'resolved',
+    deviceState: 'old',
+    verified: true,
+    cause: { kind: 'repair', reason },
+  };
+}

@@ -1,0 +1,175 @@
+import { type AnyEventObject, initialTransition, transition } from 'xstate';
+import { type AdjacencyMap, getAdjacencyMap } from 'xstate/graph';
+import { describe, expect, test } from 'vitest';
+import type { Plan } from '../../src/document/plan.ts';
+import { type EffectName, executionMachine } from '../../src/execution/execution-machine.ts';
+import { nextStep, type Progress } from '../../src/execution/progress.ts';
+import { pivotPassed, type Situation } from '../../src/execution/next-move.ts';
+import { ENDS, outputsOf, planOf, received, situationOf, step } from './story.ts';
+
+/**
+ * Every reachable snapshot of the execution machine, within bounds: three steps, two tries, one pivot, every answer
+ * that an effect may give, every event at every moment. Nothing runs: the machine is asked what it would do.
+ */
+
+interface Explored {
+  value: string;
+  context: Situation;
+  next: { event: AnyEventObject; key: string }[];
+}
+
+const FINAL = ['closed', 'drained'];
+
+function explore(plan: Plan, events: readonly AnyEventObject[]): Map<string, Explored> {
+  const map = getAdjacencyMap(executionMachine, {
+    input: situationOf(plan, [received(plan)], 'new'),
+    limit: 2_000_000,
+    serializeState: (snapshot) =>
+      JSON.stringify([snapshot.value, { ...snapshot.context, plan: undefined, policy: undefined }]),
+    events: (snapshot) => {
+      const value = String(snapshot.value);
+      if (FINAL.includes(value)) return [];
+      const outputs = outputsOf(value as EffectName, snapshot.context);
+      return [
+        ...outputs.map((output) => ({ type: `xstate.done.actor.${value}`, output, actorId: value })),
+        ...events,
+      ] as never[];
+    },
+  } as never) as unknown as AdjacencyMap<never, never>;
+  return new Map(
+    Object.entries(map).map(([key, { state, transitions }]) => {
+      const { value, context } = state as unknown as { value: unknown; context: Situation };
+      const next = Object.values(transitions).map(({ event, state: to }) => ({
+        event: event as unknown as AnyEventObject,
+        key: JSON.stringify([
+          (to as { value: unknown }).value,
+          { ...(to as unknown as { context: Situation }).context, plan: undefined, policy: undefined },
+        ]),
+      }));
+      return [key, { value: String(value), context, next }];
+    }),
+  );
+}
+
+const FORWARD = ['starting', 'preparing', 'fencing', 'attempting', 'verifying', 'linking', 'proposing', 'withdrawing'];
+const CANCEL = { type: 'CANCEL', cause: { by: 'local', reason: 'person' } };
+const DRAIN = { type: 'DRAIN' };
+const EVENTS = [...ENDS.slice(0, 3).map((ended) => ({ type: 'ENDED', ended })), CANCEL];
+
+const PLANS: Record<string, Plan> = {
+  'three steps with an undo': planOf(step(0), step(1), step(2)),
+  'a pivot in the middle': planOf(step(0), step(1, { pivot: true, idempotent: true }), step(2, { idempotent: true })),
+  'a step without an undo': planOf(step(0), step(1, { grade: 'none' })),
+};
+
+describe.each(Object.entries(PLANS))('%s', (_, plan) => {
+  const graph = explore(plan, EVENTS);
+  const all = [...graph.values()];
+
+  test('the search saw enough to mean something', () => {
+    expect(graph.size).toBeGreaterThan(500);
+    expect(all.some(({ value }) => value === 'closed')).toBe(true);
+  });
+
+  test('I2: behind the one-way door nothing goes forward', () => {
+    const wrong = all.filter(
+      ({ value, context }) => context.progress.direction === 'back' && FORWARD.includes(value),
+    );
+    expect(wrong.map(({ value }) => value)).toEqual([]);
+  });
+
+  test('I2: a commit needs an accepted vote, our own success, doubt after the vote, or a pivot', () => {
+    for (const { context } of all) {
+      const { commit } = context.progress;
+      if (commit === 'pivotPassed') expect(pivotPassed(plan, context.progress)).toBe(true);
+      if (commit === undefined) continue;
+      expect(context.progress.steps.every(({ phase }) => phase === 'done')).toBe(true);
+    }
+  });
+
+  test('I2: a cancel that is known before the vote is never answered by a vote', () => {
+    const wrong = all.filter(
+      ({ value, context }) => value === 'proposing' && context.progress.phase === 'prepared' && context.ended,
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test('I4: a step is attempted only from ready or interrupted, and with its before-image', () => {
+    for (const { value, context } of all) {
+      if (value !== 'attempting') continue;
+      const at = context.progress.steps[nextStep(context.progress)];
+      expect(['ready', 'interrupted']).toContain(at?.phase);
+      expect(at?.before).toBeDefined();
+    }
+  });
+
+  test('A7: a pivot is begun only behind an accepted fence', () => {
+    for (const { value, context } of all) {
+      const index = nextStep(context.progress);
+      const at = context.progress.steps[index];
+      if (value !== 'attempting' || !plan.steps[index]?.pivot || (at?.attempts ?? 0) > 0) continue;
+      expect(at?.fenced).toBe(true);
+    }
+  });
+
+  test('retry only from old: an interrupted step without idempotent is undone before it is tried again', () => {
+    for (const { value, context } of all) {
+      if (value !== 'attempting') continue;
+      const index = nextStep(context.progress);
+      if (context.progress.steps[index]?.phase === 'interrupted') expect(plan.steps[index]?.idempotent).toBe(true);
+    }
+  });
+
+  test('every attempt is bounded', () => {
+    for (const { context } of all) {
+      for (const { attempts, undoFailures } of context.progress.steps) {
+        expect(attempts).toBeLessThanOrEqual(2);
+        expect(undoFailures).toBeLessThanOrEqual(2);
+      }
+    }
+  });
+
+  test('every snapshot can still reach the end', () => {
+    const ends = new Set([...graph].filter(([, { value }]) => value === 'closed').map(([key]) => key));
+    const before = new Map<string, string[]>();
+    for (const [key, { next }] of graph) {
+      for (const to of next) before.set(to.key, [...(before.get(to.key) ?? []), key]);
+    }
+    const queue = [...ends];
+    for (let key = queue.pop(); key !== undefined; key = queue.pop()) {
+      for (const from of before.get(key) ?? []) {
+        if (ends.has(from)) continue;
+        ends.add(from);
+        queue.push(from);
+      }
+    }
+    expect(ends.size).toBe(graph.size);
+  });
+});
+
+test('DRAIN ends at the next rest, wherever it comes, and decides nothing', () => {
+  const plan = planOf(step(0), step(1));
+  const graph = explore(plan, [DRAIN]);
+  const drained = [...graph.values()].filter(({ value }) => value === 'drained');
+  expect(drained.length).toBeGreaterThan(10);
+  for (const { context } of drained) expect(context.progress.cause?.by).not.toBe('local');
+});
+
+test('every rest of a journal can be taken up again after a restart', () => {
+  const plan = PLANS['a pivot in the middle']!;
+  const seen = new Map<string, Progress>();
+  for (const { context } of explore(plan, EVENTS).values()) {
+    seen.set(JSON.stringify(context.progress), context.progress);
+  }
+  for (const progress of seen.values()) {
+    const input = { ...situationOf(plan, [received(plan)], 'resumed'), progress };
+    const [snapshot] = initialTransition(executionMachine, input);
+    expect(snapshot.status === 'active' || progress.phase === 'closed').toBe(true);
+    if (snapshot.status !== 'active') continue;
+    const [next] = transition(executionMachine, snapshot, {
+      type: `xstate.done.actor.${String(snapshot.value)}`,
+      output: outputsOf(snapshot.value as EffectName, snapshot.context)[0],
+    } as never);
+    expect(next.status).not.toBe('error');
+  }
+});
