@@ -37,12 +37,16 @@ export interface AdmissionDeps {
 /** Validates and surveys one document. */
 export async function admit(document: unknown, deps: AdmissionDeps): Promise<Admission> {
   if (isFreeRtosOta(document)) {
-    return refused('documentInvalid', 'a FreeRTOS OTA document (afr_ota): this agent does not run OTA streams');
+    return refused(
+      'documentInvalid',
+      'a FreeRTOS OTA document (afr_ota): this agent does not run OTA streams',
+    );
   }
   const read = readDocument(document, deps.facts);
   if (!read.ok) return refused('documentInvalid', listed(read.problems));
   const broken = policyProblems(read.plan, deps.policy);
-  if (broken.length > 0) return refused('policy', listed(broken.map(({ path, rule }) => ({ path, reason: rule }))));
+  if (broken.length > 0)
+    return refused('policy', listed(broken.map(({ path, rule }) => ({ path, reason: rule }))));
   return survey(read.plan, deps);
 }
 

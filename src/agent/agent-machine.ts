@@ -81,7 +81,13 @@ const rest = base.createStateConfig({
 
 export const agentMachine = base.createMachine({
   id: 'agent',
-  context: ({ input }) => ({ linkUp: input.linkUp, draining: false, wanted: true, open: [], stranded: undefined }),
+  context: ({ input }) => ({
+    linkUp: input.linkUp,
+    draining: false,
+    wanted: true,
+    open: [],
+    stranded: undefined,
+  }),
   initial: 'opening',
   on: { UP: { actions: up }, DOWN: { actions: down }, LOOK: { actions: look }, DRAIN: { actions: drain } },
   states: {
@@ -113,7 +119,8 @@ export const agentMachine = base.createMachine({
         onDone: {
           target: 'deciding',
           actions: assign(({ context, event }) => ({
-            open: event.output.admitted === undefined ? context.open : [...context.open, event.output.admitted],
+            open:
+              event.output.admitted === undefined ? context.open : [...context.open, event.output.admitted],
             wanted: context.wanted || event.output.again === true,
           })),
         },

@@ -4,9 +4,9 @@ import { assumeLost, fold, ImpossibleStory, type Progress } from '../execution/p
 import type { ExecutionIdentity, ExecutionRecord } from '../execution/records.ts';
 import type { Disk } from '../host/disk.ts';
 import type { Log } from '../host/log.ts';
+import { removeTree } from '../store/atomic-file.ts';
 import { cleanLeftovers, executionKey, listExecutions, readPlan } from '../store/execution-directory.ts';
 import { type Journal, openJournal, readJournal } from '../store/journal.ts';
-import { removeTree } from '../store/atomic-file.ts';
 import type { Stranded } from './agent-machine.ts';
 
 /** Every execution that this device has a journal of, by key. The journals are the truth; this is their index. */
@@ -108,7 +108,9 @@ export function keyOf(identity: ExecutionIdentity): string {
 /** INCONSISTENT and not resolved: why the device starts nothing but a repair. */
 export function strandedBy(book: Book): Stranded | undefined {
   if (book.blocked) return book.blocked;
-  const items = unresolved(book).flatMap(({ progress }) => (progress.verdict?.items ?? []).map(({ id }) => id));
+  const items = unresolved(book).flatMap(({ progress }) =>
+    (progress.verdict?.items ?? []).map(({ id }) => id),
+  );
   const reasons = [
     ...(items.length > 0 ? [`neither old nor new: ${items.join(' ')}`] : []),
     ...[...book.corrupt].map(([key, reason]) => `journal ${key}: ${reason}`),

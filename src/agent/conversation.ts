@@ -154,7 +154,8 @@ export function createConversation(
     if (execution.status === 'QUEUED' && started) return DELETED;
     if (execution.versionNumber !== versionNumber) {
       adopted += 1;
-      if (adopted >= 2) log.warn({ versionNumber: execution.versionNumber }, 'a second agent updates this execution');
+      if (adopted >= 2)
+        log.warn({ versionNumber: execution.versionNumber }, 'a second agent updates this execution');
       versionNumber = execution.versionNumber;
     }
     return ours();
@@ -165,7 +166,8 @@ export function createConversation(
     if (reply.kind !== 'rejected') return hear(reply);
     if (reply.executionState && isTerminal(reply.executionState.status)) return hear(reply);
     if (reply.code === 'ResourceNotFound') return DELETED;
-    if (reply.code === 'InvalidStateTransition' || reply.code === 'TerminalStateReached') return endedUnknown();
+    if (reply.code === 'InvalidStateTransition' || reply.code === 'TerminalStateReached')
+      return endedUnknown();
     if (reply.code === 'VersionMismatch') return endedUnknown();
     return nothing(`${reply.rawCode}: ${reply.message}`);
   };
@@ -256,9 +258,12 @@ export function createConversation(
     }
     // The update was refused and the execution is still ours: either an answer of ours was lost, or it is QUEUED.
     const described = await describe(true);
-    if (described.kind !== 'accepted' || described.value?.status !== 'IN_PROGRESS') return nothing('not started yet');
+    if (described.kind !== 'accepted' || described.value?.status !== 'IN_PROGRESS')
+      return nothing('not started yet');
     started = true;
-    return deps.isOurDocument(described.value.jobDocument) ? hearExecution(described.value) : { kind: 'replaced' };
+    return deps.isOurDocument(described.value.jobDocument)
+      ? hearExecution(described.value)
+      : { kind: 'replaced' };
   };
 
   const renewed = async (): Promise<Heard> => {
@@ -330,7 +335,9 @@ export function createConversation(
     async heartbeat() {
       const idleMs = clock.monotonicMs() - refreshedMs;
       if (!started || proposed || idleMs < (deps.stepTimerMinutes * 60_000) / 3) return this.reconcile();
-      return closed ? nothing('closed') : told(await exclusive(async () => hear(await update('IN_PROGRESS', latest))));
+      return closed
+        ? nothing('closed')
+        : told(await exclusive(async () => hear(await update('IN_PROGRESS', latest))));
     },
     close() {
       closed = true;

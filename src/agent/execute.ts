@@ -9,7 +9,7 @@ import type { StepContext } from '../steps/step.ts';
 import type { AgentDeps } from './agent.ts';
 import type { OpenExecution } from './book.ts';
 import { closingReceipt } from './closing-receipt.ts';
-import { createConversation, type Conversation } from './conversation.ts';
+import { type Conversation, createConversation } from './conversation.ts';
 import { linkFingerprint, touchesLink } from './link.ts';
 import { urlOf } from './urls.ts';
 
@@ -21,10 +21,17 @@ export interface Current {
 }
 
 /** Runs an open execution; `prev` is the outcome of the one before, for the first update's details. */
-export async function execute(open: OpenExecution, prev: string | undefined, deps: AgentDeps): Promise<Current> {
+export async function execute(
+  open: OpenExecution,
+  prev: string | undefined,
+  deps: AgentDeps,
+): Promise<Current> {
   const { settings, clock } = deps;
   const { plan, document } = open.stored;
-  const log = deps.log.child({ jobId: open.progress.identity.jobId, execution: open.progress.identity.executionNumber });
+  const log = deps.log.child({
+    jobId: open.progress.identity.jobId,
+    execution: open.progress.identity.executionNumber,
+  });
   let running: RunningExecution | undefined;
 
   const conversation = createConversation(

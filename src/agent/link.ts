@@ -41,6 +41,8 @@ export async function linkFingerprint(): Promise<string> {
     .flatMap(([name, infos]) => (infos ?? []).map(({ address }) => `${name} ${address}`))
     .sort();
   // Counters stand behind the first columns of the route table and change by themselves.
-  const routes = (await read('/proc/net/route')).split('\n').map((line) => line.split('\t').slice(0, 3).join(' '));
+  const routes = (await read('/proc/net/route'))
+    .split('\n')
+    .map((line) => line.split('\t').slice(0, 3).join(' '));
   return JSON.stringify([addresses, routes, await read('/etc/resolv.conf')]);
 }

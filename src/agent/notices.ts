@@ -53,7 +53,11 @@ export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
 
   const isCurrent = (front: { jobId: string; executionNumber: number } | undefined): boolean => {
     const identity = sinks.current()?.execution.progress.identity;
-    return front !== undefined && identity?.jobId === front.jobId && identity.executionNumber === front.executionNumber;
+    return (
+      front !== undefined &&
+      identity?.jobId === front.jobId &&
+      identity.executionNumber === front.executionNumber
+    );
   };
 
   const beat = async (end: AbortSignal): Promise<void> => {

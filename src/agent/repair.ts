@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type { Plan } from '../document/plan.ts';
-import { expectations, lastAfterImages, type Images } from '../execution/verdict.ts';
-import { resolveAttachment } from '../store/attachment.ts';
-import { openJournal } from '../store/journal.ts';
+import { expectations, type Images, lastAfterImages } from '../execution/verdict.ts';
 import { observe } from '../steps/observe.ts';
 import type { After, Before } from '../steps/step.ts';
+import { resolveAttachment } from '../store/attachment.ts';
+import { openJournal } from '../store/journal.ts';
 import type { AgentDeps } from './agent.ts';
 import { type Book, type ClosedExecution, unresolved } from './book.ts';
 import { resolvedReceipt } from './side-receipts.ts';
@@ -35,7 +35,9 @@ async function stillDifferent(closed: ClosedExecution, repair: Plan, deps: Agent
   const images = await imagesOf(closed, deps);
   const expected = expectations(closed.progress, images);
   const last = lastAfterImages(images);
-  const ids = (closed.progress.verdict?.items ?? []).map(({ id }) => id).filter((id) => !repair.accept.includes(id));
+  const ids = (closed.progress.verdict?.items ?? [])
+    .map(({ id }) => id)
+    .filter((id) => !repair.accept.includes(id));
   const context = { ...deps.stepContext(closed.key, closed.directory), freshUrl: () => Promise.resolve('') };
   const found = await observe(ids, context);
   return ids.filter((id) => {

@@ -129,28 +129,37 @@ export function createSeeker(deps: AgentDeps, agent: { book(): Book; look(): voi
     identity: ExecutionIdentity,
     key: string,
   ): Promise<string> => {
-    const stored = { plan: withoutUrlQueries(plan) as Plan, document: withoutUrlQueries(execution.jobDocument) };
-    const { directory, planSha256 } = await createExecutionDirectory(deps.disk, settings.stateDirectory, identity, {
-      plan: stored as never,
-      capacityBlocks: blocksFor(plan),
-      head: (sha256) => ({
-        type: 'received',
-        at: clock.wallMs(),
-        format: 1,
-        identity,
-        origin: { endpoint: settings.endpoint, machineId: deps.machineId },
-        agentVersion: deps.agentVersion,
-        bootId: deps.bootId,
-        planSha256: sha256,
-        grades,
-        versionNumber: execution.versionNumber,
-      }),
-    });
+    const stored = {
+      plan: withoutUrlQueries(plan) as Plan,
+      document: withoutUrlQueries(execution.jobDocument),
+    };
+    const { directory, planSha256 } = await createExecutionDirectory(
+      deps.disk,
+      settings.stateDirectory,
+      identity,
+      {
+        plan: stored as never,
+        capacityBlocks: blocksFor(plan),
+        head: (sha256) => ({
+          type: 'received',
+          at: clock.wallMs(),
+          format: 1,
+          identity,
+          origin: { endpoint: settings.endpoint, machineId: deps.machineId },
+          agentVersion: deps.agentVersion,
+          bootId: deps.bootId,
+          planSha256: sha256,
+          grades,
+          versionNumber: execution.versionNumber,
+        }),
+      },
+    );
     const opened = await openJournal(deps.disk, join(directory, 'journal'));
     if (opened.kind !== 'ok') throw new Error(`internal error: the new journal ${key} is ${opened.kind}`);
     const { fold } = await import('../execution/progress.ts');
     const progress = fold(opened.records as unknown as ExecutionRecord[]);
-    if (progress.planSha256 !== planSha256) throw new Error(`internal error: the new journal ${key} names another plan`);
+    if (progress.planSha256 !== planSha256)
+      throw new Error(`internal error: the new journal ${key} names another plan`);
     agent.book().open.set(key, { key, directory, journal: opened.journal, progress, stored, life: 'new' });
     return key;
   };
@@ -159,7 +168,9 @@ export function createSeeker(deps: AgentDeps, agent: { book(): Book; look(): voi
   const seekRepair = async (): Promise<Found> => {
     const reply = await jobs.getPending();
     if (reply.kind !== 'accepted') return NOTHING;
-    const queued = [...reply.value.inProgressJobs, ...reply.value.queuedJobs].sort((a, b) => a.queuedAt - b.queuedAt);
+    const queued = [...reply.value.inProgressJobs, ...reply.value.queuedJobs].sort(
+      (a, b) => a.queuedAt - b.queuedAt,
+    );
     for (const { jobId, executionNumber } of queued) {
       const described = await jobs.describe(jobId, { executionNumber, includeJobDocument: true });
       if (described.kind !== 'accepted' || !described.value) continue;

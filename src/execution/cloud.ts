@@ -15,7 +15,10 @@ export interface Cloud {
    * Proves that the device can still reach the cloud: over the standing connection, or over one made anew with a
    * fenced update on it. Gives up after `waitMs`.
    */
-  proveLink(options: { fresh: boolean; waitMs: number }, signal: AbortSignal): Promise<Answer | NoLink | Stopped>;
+  proveLink(
+    options: { fresh: boolean; waitMs: number },
+    signal: AbortSignal,
+  ): Promise<Answer | NoLink | Stopped>;
   /** Votes SUCCEEDED. `beforeSend` makes the vote durable and is called before each copy leaves. */
   propose(
     details: Details,

@@ -105,7 +105,9 @@ export const executionMachine = base.createMachine({
   on: {
     ENDED: { actions: [keepEnded, { type: 'stopEffect', params: { reason: 'ended' } }] },
     CANCEL: { actions: [keepCancel, { type: 'stopEffect', params: { reason: 'cancel' } }] },
-    DRAIN: { actions: [base.assign({ draining: true }), { type: 'stopEffect', params: { reason: 'drain' } }] },
+    DRAIN: {
+      actions: [base.assign({ draining: true }), { type: 'stopEffect', params: { reason: 'drain' } }],
+    },
     HALT: { actions: [base.assign({ draining: true }), { type: 'stopEffect', params: { reason: 'halt' } }] },
   },
   states: {

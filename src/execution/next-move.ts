@@ -132,7 +132,9 @@ function aroundStep({ plan, progress, policy }: Situation, index: number): Move 
       return 'preparing';
     case 'ready':
       if (step.attempts >= policy.stepAttemptsMax) return 'aborting';
-      return planned.pivot && !step.fenced && step.attempts === 0 && !progress.cause ? 'fencing' : 'attempting';
+      return planned.pivot && !step.fenced && step.attempts === 0 && !progress.cause
+        ? 'fencing'
+        : 'attempting';
     case 'interrupted':
       if (step.attempts >= policy.stepAttemptsMax) return 'aborting';
       if (planned.idempotent) return 'attempting';
@@ -166,6 +168,7 @@ export function abortCause(situation: Situation): Cause {
 }
 
 function stepReason(step: StepProgress | undefined): string {
-  if (step?.phase === 'interrupted') return `interrupted ${step.attempts} times: ${step.reason ?? 'no reason known'}`;
+  if (step?.phase === 'interrupted')
+    return `interrupted ${step.attempts} times: ${step.reason ?? 'no reason known'}`;
   return step?.reason ?? 'no reason known';
 }

@@ -81,7 +81,8 @@ export class ImpossibleStory extends Error {
 /** Folds all records of a journal; throws `ImpossibleStory`. */
 export function fold(records: readonly ExecutionRecord[]): Progress {
   const [first, ...rest] = records;
-  if (first?.type !== 'received') throw new Error('internal error: a journal begins with its received record');
+  if (first?.type !== 'received')
+    throw new Error('internal error: a journal begins with its received record');
   return rest.reduce(advance, begin(first));
 }
 
@@ -195,7 +196,16 @@ export function advance(progress: Progress, record: ExecutionRecord): Progress {
 }
 
 type EndRecord = ExecutionRecord & {
-  type: 'aborted' | 'noted' | 'settled' | 'judged' | 'committed' | 'finished' | 'reported' | 'closed' | 'resolved';
+  type:
+    | 'aborted'
+    | 'noted'
+    | 'settled'
+    | 'judged'
+    | 'committed'
+    | 'finished'
+    | 'reported'
+    | 'closed'
+    | 'resolved';
 };
 
 function advanceEnd(progress: Progress, record: EndRecord, from: (...phases: Phase[]) => void): Progress {
@@ -248,7 +258,12 @@ export function assumeLost(progress: Progress): Progress {
   if (lost?.phase !== 'ready' && lost?.phase !== 'interrupted') return progress;
   return {
     ...progress,
-    steps: progress.steps.with(next, { ...lost, phase: 'attempting', attempts: lost.attempts + 1, fenced: false }),
+    steps: progress.steps.with(next, {
+      ...lost,
+      phase: 'attempting',
+      attempts: lost.attempts + 1,
+      fenced: false,
+    }),
   };
 }
 

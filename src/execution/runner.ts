@@ -15,10 +15,30 @@ import * as stepEffects from './step-effects.ts';
 
 /** Provides the machine's effects; the only place that appends to the journal of a running execution. */
 
-const { asking, starting, fencing, linking, proposing, withdrawing, noting, aborting, committing, reporting } =
-  cloudEffects;
-const { resuming, probing, preparing, attempting, verifying, undoing, settling, judging, finishing, closing } =
-  stepEffects;
+const {
+  asking,
+  starting,
+  fencing,
+  linking,
+  proposing,
+  withdrawing,
+  noting,
+  aborting,
+  committing,
+  reporting,
+} = cloudEffects;
+const {
+  resuming,
+  probing,
+  preparing,
+  attempting,
+  verifying,
+  undoing,
+  settling,
+  judging,
+  finishing,
+  closing,
+} = stepEffects;
 
 const EFFECTS: Record<EffectName, Effect> = {
   resuming,

@@ -1,8 +1,8 @@
 import type { ResourceId } from '../document/plan.ts';
 import type { Attempt, Before, DoOutcome, UndoOutcome } from '../steps/step.ts';
+import { progressDetails } from './details.ts';
 import type { Effect, EffectTools } from './effects.ts';
 import type { EffectOutput } from './execution-machine.ts';
-import { progressDetails } from './details.ts';
 import { pivotPassed, type Situation } from './next-move.ts';
 import { nextStep, nextUndo, type Progress } from './progress.ts';
 import type { ExecutionRecord } from './records.ts';
@@ -182,7 +182,9 @@ async function undoWithin(
   try {
     const both = AbortSignal.any([signal, limit.signal]);
     const after = images.after.get(step);
-    const outcome = await tools.stepTypeOf(planned).undo(planned, before, after, attempt, tools.context, both);
+    const outcome = await tools
+      .stepTypeOf(planned)
+      .undo(planned, before, after, attempt, tools.context, both);
     return progress.direction === 'back' ? outcome : await verifiedUndo(outcome, before, tools);
   } finally {
     limit.abort();
@@ -197,7 +199,10 @@ async function verifiedUndo(outcome: UndoOutcome, before: Before, tools: EffectT
   const found = await tools.observe(ids, tools.context);
   const different = before.resources.filter(({ id, fingerprint }) => found.get(id) !== fingerprint);
   if (different.length === 0) return outcome;
-  return { result: 'failed', reason: `still different after the undo: ${different.map(({ id }) => id).join(' ')}` };
+  return {
+    result: 'failed',
+    reason: `still different after the undo: ${different.map(({ id }) => id).join(' ')}`,
+  };
 }
 
 /** Restarts of all undone steps follow all undos, once each. */
@@ -209,7 +214,8 @@ export const settling: Effect = {
       const image = before.get(step.index);
       if (progress.steps[step.index]?.phase !== 'undone' || !image) continue;
       const outcome = await tools.stepTypeOf(step).settle?.(step, image, tools.context);
-      if (outcome?.result === 'failed') tools.log.warn({ step: step.index, reason: outcome.reason }, 'cannot settle');
+      if (outcome?.result === 'failed')
+        tools.log.warn({ step: step.index, reason: outcome.reason }, 'cannot settle');
     }
     return { records: await tools.put({ type: 'settled' }) };
   },

@@ -42,7 +42,9 @@ export function notNew(
   found: ReadonlyMap<ResourceId, Fingerprint>,
 ): ResourceId[] {
   return [...expected]
-    .filter(([id, { new: wanted, unsettled }]) => !unsettled && wanted !== undefined && found.get(id) !== wanted)
+    .filter(
+      ([id, { new: wanted, unsettled }]) => !unsettled && wanted !== undefined && found.get(id) !== wanted,
+    )
     .map(([id]) => id);
 }
 
@@ -58,13 +60,17 @@ export function judge(
     .filter(([id, { old }]) => found.get(id) !== old)
     // What no step changed is not ours: somebody else's doing is not the job's verdict.
     .filter(([id, { old }]) => lastAfter.get(id) !== old)
-    .map(([id]) => ({ id, found: found.get(id) === lastAfter.get(id) ? ('new' as const) : ('neither' as const) }));
+    .map(([id]) => ({
+      id,
+      found: found.get(id) === lastAfter.get(id) ? ('new' as const) : ('neither' as const),
+    }));
   const begun = plan.steps.flatMap(({ index }) => {
     const step = progress.steps[index];
     return step && step.attempts > 0 ? [{ index, step }] : [];
   });
   const notUndone = begun.filter(({ step }) => isNotUndone(step)).map(({ index }) => index);
-  const verified = items.length === 0 && begun.every(({ step }) => step.grade === 'full') && notUndone.length === 0;
+  const verified =
+    items.length === 0 && begun.every(({ step }) => step.grade === 'full') && notUndone.length === 0;
   const outcome = items.length > 0 ? 'inconsistent' : notUndone.length > 0 ? 'notReversed' : 'rolledBack';
   return { outcome, verified, items, notUndone };
 }

@@ -14,7 +14,13 @@ export interface StepType<S extends PlanStep = PlanStep> {
   /** Takes the before-image of everything in `step.touches`, durably. Called once; its result is never replaced. */
   prepare(step: S, context: StepContext): Promise<Prepared>;
   /** Does the work; its own writes are durable when it resolves with `ok`. */
-  do(step: S, before: Before, attempt: Attempt, context: StepContext, signal: AbortSignal): Promise<DoOutcome>;
+  do(
+    step: S,
+    before: Before,
+    attempt: Attempt,
+    context: StepContext,
+    signal: AbortSignal,
+  ): Promise<DoOutcome>;
   /**
    * Brings the step's resources back to `before`, from any point: not started, half done, done, already undone.
    * `after` is absent when the step did not finish.
@@ -97,9 +103,7 @@ export interface Output {
   stderr: string;
 }
 
-export type Prepared =
-  | { ok: true; before: Before }
-  | { ok: false; reason: string };
+export type Prepared = { ok: true; before: Before } | { ok: false; reason: string };
 
 export type DoOutcome =
   | { result: 'ok'; after: After; output?: Output }

@@ -1,10 +1,10 @@
+import { describe, expect, test } from 'vitest';
 import { type AnyEventObject, initialTransition, transition } from 'xstate';
 import { type AdjacencyMap, getAdjacencyMap } from 'xstate/graph';
-import { describe, expect, test } from 'vitest';
 import type { Plan } from '../../src/document/plan.ts';
 import { type EffectName, executionMachine } from '../../src/execution/execution-machine.ts';
-import { nextStep, type Progress } from '../../src/execution/progress.ts';
 import { pivotPassed, type Situation } from '../../src/execution/next-move.ts';
+import { nextStep, type Progress } from '../../src/execution/progress.ts';
 import { ENDS, outputsOf, planOf, received, situationOf, step } from './story.ts';
 
 /**
@@ -51,14 +51,27 @@ function explore(plan: Plan, events: readonly AnyEventObject[]): Map<string, Exp
   );
 }
 
-const FORWARD = ['starting', 'preparing', 'fencing', 'attempting', 'verifying', 'linking', 'proposing', 'withdrawing'];
+const FORWARD = [
+  'starting',
+  'preparing',
+  'fencing',
+  'attempting',
+  'verifying',
+  'linking',
+  'proposing',
+  'withdrawing',
+];
 const CANCEL = { type: 'CANCEL', cause: { by: 'local', reason: 'person' } };
 const DRAIN = { type: 'DRAIN' };
 const EVENTS = [...ENDS.slice(0, 3).map((ended) => ({ type: 'ENDED', ended })), CANCEL];
 
 const PLANS: Record<string, Plan> = {
   'three steps with an undo': planOf(step(0), step(1), step(2)),
-  'a pivot in the middle': planOf(step(0), step(1, { pivot: true, idempotent: true }), step(2, { idempotent: true })),
+  'a pivot in the middle': planOf(
+    step(0),
+    step(1, { pivot: true, idempotent: true }),
+    step(2, { idempotent: true }),
+  ),
   'a step without an undo': planOf(step(0), step(1, { grade: 'none' })),
 };
 
@@ -116,7 +129,8 @@ describe.each(Object.entries(PLANS))('%s', (_, plan) => {
     for (const { value, context } of all) {
       if (value !== 'attempting') continue;
       const index = nextStep(context.progress);
-      if (context.progress.steps[index]?.phase === 'interrupted') expect(plan.steps[index]?.idempotent).toBe(true);
+      if (context.progress.steps[index]?.phase === 'interrupted')
+        expect(plan.steps[index]?.idempotent).toBe(true);
     }
   });
 

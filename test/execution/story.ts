@@ -53,7 +53,11 @@ export function received(plan: Plan): ExecutionRecord {
   };
 }
 
-export function situationOf(plan: Plan, records: readonly ExecutionRecord[], life: 'new' | 'resumed'): Situation {
+export function situationOf(
+  plan: Plan,
+  records: readonly ExecutionRecord[],
+  life: 'new' | 'resumed',
+): Situation {
   const fresh = life === 'new';
   return {
     plan,
@@ -67,9 +71,9 @@ export function situationOf(plan: Plan, records: readonly ExecutionRecord[], lif
   };
 }
 
-export const ENDS: readonly CloudEnd[] = (['CANCELED', 'TIMED_OUT', 'SUCCEEDED', 'deleted', 'unknown'] as const).map(
-  (status) => ({ kind: 'ended', status }),
-);
+export const ENDS: readonly CloudEnd[] = (
+  ['CANCELED', 'TIMED_OUT', 'SUCCEEDED', 'deleted', 'unknown'] as const
+).map((status) => ({ kind: 'ended', status }));
 
 const BEFORE = { inline: { resources: [] } } as never;
 const none: EffectOutput = { records: [] };
@@ -88,7 +92,10 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
       return [{ records: [{ type: 'resumed', bootId: 'boot-2' }, ...interrupted], resumed: true }];
     }
     case 'asking':
-      return [{ records: [], asked: true }, ...evidence.map((output) => ({ ...output, asked: true as const }))];
+      return [
+        { records: [], asked: true },
+        ...evidence.map((output) => ({ ...output, asked: true as const })),
+      ];
     case 'probing':
       return [
         { records: [], probed: true },
@@ -121,7 +128,10 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
       ];
     }
     case 'verifying':
-      return [{ records: [], verified: true }, { records: [], failure: { by: 'check', reason: 'changed' } }];
+      return [
+        { records: [], verified: true },
+        { records: [], failure: { by: 'check', reason: 'changed' } },
+      ];
     case 'linking':
       return [
         wrote({ type: 'prepared', versionNumber: 4 }),
@@ -145,7 +155,9 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
         ...evidence,
       ];
     case 'committing':
-      return [wrote({ type: 'committed', how: progress.phase === 'proposed' ? 'ownSuccess' : 'pivotPassed' })];
+      return [
+        wrote({ type: 'committed', how: progress.phase === 'proposed' ? 'ownSuccess' : 'pivotPassed' }),
+      ];
     case 'noting':
       return [wrote({ type: 'noted', cause: { by: 'cloud', status: situation.ended?.status ?? 'unknown' } })];
     case 'aborting':
@@ -163,7 +175,10 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
       return [wrote({ type: 'settled' })];
     case 'judging':
       return (['rolledBack', 'notReversed', 'inconsistent'] as const).map((outcome) =>
-        wrote({ type: 'judged', verdict: { outcome, verified: true, items: [], notUndone: [] } satisfies Verdict }),
+        wrote({
+          type: 'judged',
+          verdict: { outcome, verified: true, items: [], notUndone: [] } satisfies Verdict,
+        }),
       );
     case 'finishing':
       return [wrote({ type: 'finished', incomplete: [] })];
