@@ -2,7 +2,7 @@ import type { Answer, Stopped } from './cloud.ts';
 import { outcomeDetails, progressDetails } from './details.ts';
 import type { Effect } from './effects.ts';
 import type { EffectOutput } from './execution-machine.ts';
-import { abortCause, type Situation } from './next-move.ts';
+import { abortCause, pivotPassed, type Situation } from './next-move.ts';
 import { nextStep } from './progress.ts';
 import type { Cause, Commit } from './records.ts';
 
@@ -116,11 +116,10 @@ export const committing: Effect = {
   },
 };
 
-function howCommitted({ progress, ended }: Situation): Commit {
-  if (progress.phase !== 'proposed') return 'pivotPassed';
+function howCommitted({ plan, progress, ended }: Situation): Commit {
+  if (progress.phase === 'proposed' && ended?.status === 'SUCCEEDED') return 'ownSuccess';
+  if (pivotPassed(plan, progress)) return 'pivotPassed';
   switch (ended?.status) {
-    case 'SUCCEEDED':
-      return 'ownSuccess';
     case 'TIMED_OUT':
     case 'REMOVED':
       return 'keptAfterVote';

@@ -88,8 +88,10 @@ export function nextMove(situation: Situation): Move {
 }
 
 /** From PROPOSED only the cloud's answer leads on (design section 4). */
-function afterVote({ ended, cancel, policy }: Situation): Move {
-  if (!ended) return cancel ? 'withdrawing' : 'proposing';
+function afterVote({ plan, progress, ended, cancel, policy }: Situation): Move {
+  const noReturn = pivotPassed(plan, progress);
+  if (!ended) return cancel && !noReturn ? 'withdrawing' : 'proposing';
+  if (noReturn) return 'committing';
   switch (ended.status) {
     case 'SUCCEEDED':
       return 'committing';

@@ -214,7 +214,7 @@ function advanceEnd(progress: Progress, record: EndRecord, from: (...phases: Pha
       from(...OPEN);
       return { ...progress, phase: 'aborted', direction: 'back', cause: record.cause };
     case 'noted':
-      from('started');
+      from('started', 'prepared');
       return { ...progress, cause: record.cause };
     case 'settled':
       from('aborted');

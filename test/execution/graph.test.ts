@@ -20,12 +20,36 @@ interface Explored {
 
 const FINAL = ['closed', 'drained'];
 
+/** More than this is a mistake in the bounds, not a bigger machine. */
+const SNAPSHOTS_MAX = 150_000;
+
+/** What the next move and the tests below depend on; two snapshots that agree on it lead to the same ones. */
+function keyOf({ value, context }: { value: unknown; context: Situation }): string {
+  const { plan, progress, ended, cancel, failure, draining, resumed, asked, probed, verified } = context;
+  const steps = progress.steps.map(({ phase, attempts, undoFailures, fenced }, index) => [
+    phase,
+    ['done', 'undone', 'notUndone'].includes(phase) ? attempts > 0 : attempts,
+    ['undoing', 'interrupted', 'ready'].includes(phase) && undoFailures,
+    plan.steps[index]?.pivot && fenced,
+  ]);
+  const { phase, direction, cause, verdict, commit } = progress;
+  const status = phase === 'proposed' ? ended?.status : ended !== undefined;
+  const known = [
+    status,
+    cancel !== undefined,
+    failure !== undefined,
+    cause !== undefined,
+    verdict?.outcome,
+    commit,
+  ];
+  return JSON.stringify([value, phase, direction, steps, known, draining, resumed, asked, probed, verified]);
+}
+
 function explore(plan: Plan, events: readonly AnyEventObject[]): Map<string, Explored> {
   const map = getAdjacencyMap(executionMachine, {
     input: situationOf(plan, [received(plan)], 'new'),
-    limit: 2_000_000,
-    serializeState: (snapshot) =>
-      JSON.stringify([snapshot.value, { ...snapshot.context, plan: undefined, policy: undefined }]),
+    limit: SNAPSHOTS_MAX,
+    serializeState: keyOf,
     events: (snapshot) => {
       const value = String(snapshot.value);
       if (FINAL.includes(value)) return [];
@@ -41,10 +65,7 @@ function explore(plan: Plan, events: readonly AnyEventObject[]): Map<string, Exp
       const { value, context } = state as unknown as { value: unknown; context: Situation };
       const next = Object.values(transitions).map(({ event, state: to }) => ({
         event: event as unknown as AnyEventObject,
-        key: JSON.stringify([
-          (to as { value: unknown }).value,
-          { ...(to as unknown as { context: Situation }).context, plan: undefined, policy: undefined },
-        ]),
+        key: keyOf(to as unknown as { value: unknown; context: Situation }),
       }));
       return [key, { value: String(value), context, next }];
     }),
@@ -100,11 +121,14 @@ describe.each(Object.entries(PLANS))('%s', (_, plan) => {
     }
   });
 
-  test('I2: a cancel that is known before the vote is never answered by a vote', () => {
-    const wrong = all.filter(
-      ({ value, context }) => value === 'proposing' && context.progress.phase === 'prepared' && context.ended,
-    );
-    expect(wrong).toEqual([]);
+  test('I2: an end that is known at rest is never answered by a vote', () => {
+    const votes = all
+      .flatMap(({ next }) => next)
+      .filter(({ event }) => event.type.startsWith('xstate.done.'))
+      .map(({ key }) => JSON.parse(key) as [string, unknown, unknown, unknown, [unknown]])
+      .filter(([value]) => value === 'proposing');
+    expect(votes.length).toBeGreaterThan(0);
+    for (const [, , , , [ended]] of votes) expect(ended ?? false).toBe(false);
   });
 
   test('I4: a step is attempted only from ready or interrupted, and with its before-image', () => {
