@@ -88,8 +88,10 @@ export function nextMove(situation: Situation): Move {
 }
 
 /** From PROPOSED only the cloud's answer leads on (design section 4). */
-function afterVote({ plan, progress, ended, cancel, policy }: Situation): Move {
+function afterVote({ plan, progress, ended, cancel, failure, policy }: Situation): Move {
   const noReturn = pivotPassed(plan, progress);
+  // Its cloud is not ours to ask, so nobody can say any more what became of the vote.
+  if (failure?.by === 'foreign') return policy.inDoubt === 'keep' ? 'committing' : 'aborting';
   if (!ended) return cancel && !noReturn ? 'withdrawing' : 'proposing';
   if (noReturn) return 'committing';
   switch (ended.status) {

@@ -1,5 +1,5 @@
-import type { ResourceId } from '../document/plan.ts';
-import type { Attempt, Before, DoOutcome, UndoOutcome } from '../steps/step.ts';
+import type { PlanStep, ResourceId } from '../document/plan.ts';
+import type { After, Attempt, Before, DoOutcome, UndoOutcome } from '../steps/step.ts';
 import { progressDetails } from './details.ts';
 import type { Effect, EffectTools } from './effects.ts';
 import type { EffectOutput } from './execution-machine.ts';
@@ -174,6 +174,10 @@ async function undoWithin(
   const images = await tools.images(progress);
   const before = images.before.get(step);
   if (!before) return { result: 'failed', reason: 'its before-image is lost' };
+  if (progress.cause?.by === 'foreign') {
+    const strange = await notAsLeft(planned, before, images.after.get(step), tools);
+    if (strange !== undefined) return { result: 'failed', reason: strange };
+  }
   const limit = new AbortController();
   const timer = tools.clock
     .sleep(tools.limits.undoTimeoutMs, limit.signal)
@@ -190,6 +194,25 @@ async function undoWithin(
     limit.abort();
     await timer;
   }
+}
+
+/** The journal of another machine is undone only where this device looks as that journal says (design section 5). */
+async function notAsLeft(
+  planned: PlanStep,
+  before: Before,
+  after: After | undefined,
+  tools: EffectTools,
+): Promise<string | undefined> {
+  if (before.resources.length === 0 && planned.grade !== 'full') {
+    return 'nothing here shows that the step ran on this machine';
+  }
+  const left = new Map(after?.resources.map(({ id, fingerprint }) => [id, fingerprint]));
+  const found = await tools.observe(before.resources.map(({ id }) => id), tools.context);
+  const strange = before.resources.filter(
+    ({ id, fingerprint }) => found.get(id) !== fingerprint && found.get(id) !== left.get(id),
+  );
+  if (strange.length === 0) return undefined;
+  return `not as the journal left it: ${strange.map(({ id }) => id).join(' ')}`;
 }
 
 /** A retry starts only from what was compared, not from what an undo claims. */

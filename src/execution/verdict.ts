@@ -71,12 +71,17 @@ export function judge(
   const notUndone = begun.filter(({ step }) => isNotUndone(step)).map(({ index }) => index);
   const verified =
     items.length === 0 && begun.every(({ step }) => step.grade === 'full') && notUndone.length === 0;
-  return { outcome: outcomeOf(items, notUndone), verified, items, notUndone };
+  return { outcome: outcomeOf(progress, items, notUndone), verified, items, notUndone };
 }
 
 /** I1: what is neither old nor new makes the device inconsistent; what is still new was not reversed. */
-function outcomeOf(items: Verdict['items'], notUndone: readonly number[]): Verdict['outcome'] {
-  if (items.some(({ found }) => found === 'neither')) return 'inconsistent';
+function outcomeOf(
+  { cause }: Progress,
+  items: Verdict['items'],
+  notUndone: readonly number[],
+): Verdict['outcome'] {
+  // The journal of another machine says nothing about what is right on this one.
+  if (cause?.by !== 'foreign' && items.some(({ found }) => found === 'neither')) return 'inconsistent';
   return items.length > 0 || notUndone.length > 0 ? 'notReversed' : 'rolledBack';
 }
 
