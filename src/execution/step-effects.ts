@@ -207,7 +207,10 @@ async function notAsLeft(
     return 'nothing here shows that the step ran on this machine';
   }
   const left = new Map(after?.resources.map(({ id, fingerprint }) => [id, fingerprint]));
-  const found = await tools.observe(before.resources.map(({ id }) => id), tools.context);
+  const found = await tools.observe(
+    before.resources.map(({ id }) => id),
+    tools.context,
+  );
   const strange = before.resources.filter(
     ({ id, fingerprint }) => found.get(id) !== fingerprint && found.get(id) !== left.get(id),
   );

@@ -7,7 +7,7 @@ export interface Processes {
    * Runs one program to its end. `record` is called with the identity while the program is still held back; the
    * program begins only when that promise resolves, and never begins when it rejects.
    * Aborting `signal` sends TERM to all its processes, after `graceMs` KILL, and the call settles only when none
-   * is alive. Rejects when the program cannot be started at all (`cannot run …: …`), or with what `record` threw.
+   * is alive. Rejects with `CannotRunError` when the program cannot be started at all, or with what `record` threw.
    */
   run(
     spec: ProcessSpec,
@@ -62,4 +62,12 @@ export interface ProcessResult {
 export interface FenceResult {
   /** How many processes had to be ended. */
   ended: number;
+}
+
+/** The program could not be started: absent, not executable, no such user. Never a downgrade to something else. */
+export class CannotRunError extends Error {
+  constructor(what: string, reason: string, cause?: unknown) {
+    super(`cannot run ${what}: ${reason}`, { cause });
+    this.name = 'CannotRunError';
+  }
 }

@@ -1,0 +1,139 @@
+import { execFile } from 'node:child_process';
+import { constants, type Stats } from 'node:fs';
+import * as fs from 'node:fs/promises';
+import { promisify } from 'node:util';
+import type { Disk, DiskDirectory, DiskFile, DiskStat, EntryKind } from './disk.ts';
+
+const run = promisify(execFile);
+const ATTRIBUTES_BYTES_MAX = 16 * 1024 * 1024;
+
+/** The file system of this machine. */
+export const nodeDisk: Disk = {
+  async openFile(path, flags, mode) {
+    return fileOf(await fs.open(path, flags | constants.O_NOFOLLOW, mode));
+  },
+  async openDirectory(path) {
+    const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+    return directoryOf(await fs.open(path, flags));
+  },
+  async lstat(path) {
+    try {
+      return statOf(await fs.lstat(path));
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+      throw error;
+    }
+  },
+  readlink: (path) => fs.readlink(path),
+  readDirectory: async (path) => (await fs.readdir(path)).sort(),
+  mkdir: async (path, mode) => {
+    await fs.mkdir(path, { mode });
+  },
+  rmdir: (path) => fs.rmdir(path),
+  unlink: (path) => fs.unlink(path),
+  rename: (from, to) => fs.rename(from, to),
+  link: (existing, path) => fs.link(existing, path),
+  symlink: (target, path) => fs.symlink(target, path),
+  chmod: (path, mode) => fs.chmod(path, mode),
+  lchown: (path, uid, gid) => fs.lchown(path, uid, gid),
+  lutimes: (path, atimeMs, mtimeMs) => fs.lutimes(path, atimeMs / 1000, mtimeMs / 1000),
+  async room(path) {
+    const { bavail, bsize, type } = await fs.statfs(path);
+    return { freeBytes: bavail * bsize, type };
+  },
+  readAttributes,
+  async copyAttributes(from, to) {
+    await run('cp', [
+      '--attributes-only',
+      '--preserve=mode,ownership,xattr',
+      '--no-dereference',
+      '--',
+      from,
+      to,
+    ]);
+  },
+  async syncFileSystem(path) {
+    await run('sync', ['-f', '--', path]);
+  },
+};
+
+function fileOf(handle: fs.FileHandle): DiskFile {
+  return {
+    read: async (buffer, position) => (await handle.read(buffer, 0, buffer.length, position)).bytesRead,
+    async write(buffer, position) {
+      for (let written = 0; written < buffer.length; ) {
+        const { bytesWritten } = await handle.write(
+          buffer,
+          written,
+          buffer.length - written,
+          position + written,
+        );
+        written += bytesWritten;
+      }
+    },
+    truncate: (sizeBytes) => handle.truncate(sizeBytes),
+    stat: async () => statOf(await handle.stat()),
+    chmod: (mode) => handle.chmod(mode),
+    chown: (uid, gid) => handle.chown(uid, gid),
+    datasync: () => handle.datasync(),
+    sync: () => handle.sync(),
+    close: () => handle.close(),
+  };
+}
+
+function directoryOf(handle: fs.FileHandle): DiskDirectory {
+  return {
+    path: `/proc/self/fd/${handle.fd}`,
+    stat: async () => statOf(await handle.stat()),
+    sync: () => handle.sync(),
+    close: () => handle.close(),
+  };
+}
+
+/** `getfattr -d -m -`; where it is not installed no attributes are known, and none are compared. */
+async function readAttributes(paths: readonly string[]): Promise<Map<string, Record<string, string>>> {
+  const found = new Map(paths.map((path): [string, Record<string, string>] => [path, {}]));
+  for (const path of paths) {
+    const text = await run(
+      'getfattr',
+      ['-h', '-d', '-m', '-', '-e', 'base64', '--absolute-names', '--', path],
+      {
+        maxBuffer: ATTRIBUTES_BYTES_MAX,
+      },
+    ).then(
+      ({ stdout }) => stdout,
+      () => '',
+    );
+    const named = text.split('\n').flatMap((line) => {
+      const match = /^([^#=][^=]*)=0s(.*)$/.exec(line);
+      return match ? [[match[1] ?? '', match[2] ?? '']] : [];
+    });
+    found.set(path, Object.fromEntries(named) as Record<string, string>);
+  }
+  return found;
+}
+
+function statOf(stats: Stats): DiskStat {
+  return {
+    kind: kindOf(stats),
+    dev: stats.dev,
+    ino: stats.ino,
+    mode: stats.mode & 0o7777,
+    uid: stats.uid,
+    gid: stats.gid,
+    linkCount: stats.nlink,
+    sizeBytes: stats.size,
+    atimeMs: stats.atimeMs,
+    mtimeMs: stats.mtimeMs,
+    ctimeMs: stats.ctimeMs,
+  };
+}
+
+function kindOf(stats: Stats): EntryKind {
+  if (stats.isFile()) return 'file';
+  if (stats.isDirectory()) return 'directory';
+  if (stats.isSymbolicLink()) return 'link';
+  if (stats.isFIFO()) return 'fifo';
+  if (stats.isSocket()) return 'socket';
+  return stats.isBlockDevice() ? 'blockDevice' : 'characterDevice';
+}

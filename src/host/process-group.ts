@@ -1,0 +1,208 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import type { Clock } from './clock.ts';
+import { createOutputTail, type OutputTail } from './output-tail.ts';
+import { type Ending, endFamily } from './process-ending.ts';
+import { GO, refusalIn, type ShimCommand, shimCommand } from './process-shim.ts';
+import { findFamily, readRow } from './process-table.ts';
+import {
+  CannotRunError,
+  type Processes,
+  type ProcessIdentity,
+  type ProcessResult,
+  type ProcessSpec,
+} from './processes.ts';
+import { type FindUser, findUser } from './users.ts';
+
+/** How long the pipes may stay open after the program's end: what it left running may hold them for ever. */
+const DRAIN_MS_MAX = 300;
+/** Children that are just ending with the program are not survivors. */
+const SURVIVOR_LOOK_MS = 50;
+
+export interface ProcessGroupDeps {
+  clock: Clock;
+  /** Of this boot (`bootId()`). */
+  bootId: string;
+  log?: Ending['log'];
+  findUser?: FindUser;
+}
+
+/**
+ * Processes for a machine without systemd: a step is a process group of its own, known by pid, start time and boot
+ * id, and by a random token in its environment. What both leaves the session and drops the token while its parent
+ * dies is out of reach.
+ */
+export function createProcessGroups(deps: ProcessGroupDeps): Processes {
+  const ending: Ending = { clock: deps.clock, ...(deps.log && { log: deps.log }) };
+  return {
+    async run(spec, record, signal) {
+      const token = deps.clock.uuid();
+      const command = await shimCommand(spec, token, deps.findUser ?? findUser);
+      if (signal.aborted) return neverBegun();
+      const shim = await startShim(spec, command);
+      const identity = await identify(spec, shim, token, deps.bootId);
+      try {
+        await record(identity);
+      } catch (error) {
+        await holdBack(shim);
+        throw error;
+      }
+      if (signal.aborted) {
+        await holdBack(shim);
+        return neverBegun();
+      }
+      shim.gate.end(GO);
+      return await follow({ spec, command, shim, identity, signal, ending });
+    },
+
+    async fence(identity, graceMs) {
+      // Another boot: nothing of it can be alive, and its pids are other processes now.
+      if (identity.bootId !== deps.bootId) return { ended: 0 };
+      return { ended: await endFamily(identity, graceMs, new Set(), ending) };
+    },
+  };
+}
+
+interface Shim {
+  child: ChildProcess;
+  gate: Writable;
+  stdout: Readable;
+  stderr: Readable;
+  exited: Promise<{ exitCode: number | null; signal: string | null }>;
+}
+
+interface Following {
+  spec: ProcessSpec;
+  command: ShimCommand;
+  shim: Shim;
+  identity: ProcessIdentity;
+  signal: AbortSignal;
+  ending: Ending;
+}
+
+function neverBegun(): ProcessResult {
+  return {
+    exitCode: null,
+    signal: null,
+    ended: 'abort',
+    stdoutTail: '',
+    stderrTail: '',
+    stderrLines: 0,
+    survivors: 0,
+  };
+}
+
+async function startShim(spec: ProcessSpec, { file, args, cwd, env }: ShimCommand): Promise<Shim> {
+  const name = spec.argv[0] ?? '';
+  try {
+    // A group and a session of its own; the fourth pipe is what the shim waits on.
+    const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
+    await once(child, 'spawn');
+    const [, stdout, stderr, gate] = child.stdio as unknown as [null, Readable, Readable, Writable];
+    for (const stream of [stdout, stderr, gate]) stream.on('error', () => undefined);
+    const exited = once(child, 'exit').then(([exitCode, signal]) => ({ exitCode, signal }) as never);
+    return { child, gate, stdout, stderr, exited };
+  } catch (error) {
+    throw new CannotRunError(name, (error as Error).message, error);
+  }
+}
+
+async function identify(
+  spec: ProcessSpec,
+  shim: Shim,
+  token: string,
+  bootId: string,
+): Promise<ProcessIdentity> {
+  const pid = shim.child.pid ?? 0;
+  const row = readRow(pid);
+  if (row) return { name: spec.name, pid, startTime: String(row.startTime), bootId, token };
+  await holdBack(shim);
+  throw new CannotRunError(spec.argv[0] ?? '', 'its process cannot be seen in /proc');
+}
+
+/** The program never begins: the shim ends as its pipe closes, and by KILL in any case. */
+async function holdBack(shim: Shim): Promise<void> {
+  shim.gate.destroy();
+  shim.child.kill('SIGKILL');
+  await shim.exited;
+  shim.stdout.destroy();
+  shim.stderr.destroy();
+}
+
+async function follow(following: Following): Promise<ProcessResult> {
+  const { spec, command, shim, identity, ending } = following;
+  const stdout = drain(shim.stdout, spec.outputBytesMax);
+  const stderr = drain(shim.stderr, spec.outputBytesMax);
+  const known = new Set<string>();
+  const ended = await firstEnd(following);
+  // Looked at before the drain, so that a session without its leader and without the token is still known as ours.
+  await findFamily(identity, known);
+  if (ended) await endFamily(identity, spec.graceMs, known, ending);
+  const exit = await shim.exited;
+  await within(DRAIN_MS_MAX, ending.clock, Promise.all([stdout.closed, stderr.closed]));
+  const survivors = ended ? 0 : await countSurvivors(identity, known, ending.clock);
+  for (const stream of [shim.stdout, shim.stderr]) letFlow(stream);
+  const stderrTail = stderr.tail.text();
+  const refusal = ended ? undefined : refusalIn(exit.exitCode, stderrTail, command);
+  if (refusal !== undefined) throw new CannotRunError(spec.argv[0] ?? '', refusal);
+  return {
+    ...exit,
+    ended,
+    stdoutTail: stdout.tail.text(),
+    stderrTail,
+    stderrLines: stderr.tail.lines(),
+    survivors,
+  };
+}
+
+/** Why the program must be ended by us; `null` once it has ended by itself. */
+async function firstEnd({ spec, shim, signal, ending }: Following): Promise<ProcessResult['ended']> {
+  const over = new AbortController();
+  const timeout = ending.clock.sleep(spec.timeoutMs, over.signal).then(
+    () => 'timeout' as const,
+    () => null,
+  );
+  let abort = (): void => undefined;
+  const aborted = new Promise<'abort'>((resolve) => {
+    abort = () => resolve('abort');
+  });
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([shim.exited.then(() => null), aborted, timeout]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+    over.abort();
+    await timeout;
+  }
+}
+
+/** Reads at the program's own speed and keeps only the tail, so that it is never blocked and we never grow. */
+function drain(stream: Readable, bytesMax: number): { tail: OutputTail; closed: Promise<unknown> } {
+  const tail = createOutputTail(bytesMax);
+  stream.on('data', (chunk: Buffer) => tail.push(chunk));
+  return { tail, closed: once(stream, 'close') };
+}
+
+/** What survives may go on writing: its pipe stays open and is read to nowhere, and holds nothing of ours up. */
+function letFlow(stream: Readable): void {
+  stream.removeAllListeners('data');
+  stream.resume();
+  (stream as Readable & { unref?: () => void }).unref?.();
+}
+
+async function countSurvivors(identity: ProcessIdentity, known: Set<string>, clock: Clock): Promise<number> {
+  if ((await findFamily(identity, known)).length === 0) return 0;
+  await clock.sleep(SURVIVOR_LOOK_MS);
+  return (await findFamily(identity, known)).length;
+}
+
+/** Waits for `settled`, but no longer than `limitMs`. */
+async function within(limitMs: number, clock: Clock, settled: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  const limit = clock.sleep(limitMs, over.signal).catch(() => undefined);
+  await Promise.race([settled, limit]);
+  over.abort();
+  await limit;
+}

@@ -1,0 +1,67 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+
+/** An account of this machine. */
+export interface User {
+  name: string;
+  uid: number;
+  gid: number;
+  home: string;
+  shell: string;
+}
+
+export type FindUser = (name: string) => Promise<User | undefined>;
+
+const PASSWD_PATH = '/etc/passwd';
+const GETENT_TIMEOUT_MS = 10_000;
+const USER_NAME_LENGTH_MAX = 256;
+
+/**
+ * The account of that name: from /etc/passwd, else from the name service (LDAP and the like) by `getent`.
+ * `undefined` when there is none; a number is not a name. Throws when /etc/passwd exists and cannot be read.
+ */
+export async function findUser(name: string): Promise<User | undefined> {
+  if (!isUserName(name)) return undefined;
+  return userIn(await readPasswd(), name) ?? userIn(await askNameService(name), name);
+}
+
+/** Finds `name` in text of the form of /etc/passwd (man 5 passwd); lines that are not of that form are passed over. */
+export function userIn(passwd: string, name: string): User | undefined {
+  for (const line of passwd.split('\n')) {
+    const fields = line.split(':');
+    if (fields.length < 7 || fields[0] !== name) continue;
+    const [, , uid = '', gid = '', , home = '', shell = ''] = fields;
+    if (!isId(uid) || !isId(gid)) continue;
+    return { name, uid: Number(uid), gid: Number(gid), home: home || '/', shell: shell || '/bin/sh' };
+  }
+  return undefined;
+}
+
+function isUserName(name: string): boolean {
+  return name.length > 0 && name.length <= USER_NAME_LENGTH_MAX && /^[^\s:/\0-][^\s:/\0]*$/.test(name);
+}
+
+function isId(text: string): boolean {
+  // 2^32-1 means "unchanged" to the kernel, so it is nobody's id.
+  return /^\d{1,10}$/.test(text) && Number(text) < 0xffff_ffff;
+}
+
+async function readPasswd(): Promise<string> {
+  try {
+    return await readFile(PASSWD_PATH, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw new Error(`cannot read ${PASSWD_PATH}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function askNameService(name: string): Promise<string> {
+  try {
+    const { stdout } = await promisify(execFile)('getent', ['passwd', name], { timeout: GETENT_TIMEOUT_MS });
+    return stdout;
+  } catch {
+    // No getent, or no such name: either way nobody is known by it.
+    return '';
+  }
+}
