@@ -66,7 +66,7 @@ export async function openJournal(disk: Disk, path: string): Promise<OpenedJourn
       await file.close();
       return read;
     }
-    const used = blocks.findIndex(({ kind }) => kind !== 'good');
+    const used = blocks.findIndex((block, index) => !isNumber(block, index));
     const end = used < 0 ? blocks.length : used;
     // What was read may stand only in the page cache of a kernel that failed to write it.
     await file.write(bytes.subarray(0, end * BLOCK_BYTES), 0);
@@ -94,10 +94,15 @@ async function readBlocks(file: DiskFile): Promise<{ blocks: Block[]; bytes: Uin
   return { blocks, bytes };
 }
 
+/** The block is good, and the one that belongs here. */
+function isNumber(block: Block, index: number): boolean {
+  return block.kind === 'good' && block.sequence === index;
+}
+
 function judge(blocks: readonly Block[]): ReadJournal {
   const newer = blocks[0]?.kind === 'newerFormat' ? blocks[0] : undefined;
   if (newer) return newer;
-  const wrong = blocks.findIndex((block, index) => block.kind !== 'good' || block.sequence !== index);
+  const wrong = blocks.findIndex((block, index) => !isNumber(block, index));
   const end = wrong < 0 ? blocks.length : wrong;
   const records = blocks.slice(0, end).flatMap((block) => (block.kind === 'good' ? block.records : []));
   if (blocks.slice(end + 1).some(({ kind }) => kind !== 'empty')) {
