@@ -76,6 +76,8 @@ export interface RunHandlerStep extends StepBase {
 export interface DownloadFileStep extends StepBase {
   type: 'downloadFile';
   url: string;
+  /** The URL had a query, which is not kept: a presigned one is asked for again when it is needed (J14). */
+  urlHasQuery: boolean;
   target: string;
   sha256?: string;
   sizeBytes?: number;

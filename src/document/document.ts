@@ -1,0 +1,132 @@
+import { isDeepStrictEqual } from 'node:util';
+import { readAction } from './actions.ts';
+import { Fields, isObject, type Problem } from './fields.ts';
+import { type Plan, type PlanStep, worseGrade } from './plan.ts';
+
+export type { Problem } from './fields.ts';
+
+/** What `conditions` of a document are compared with. */
+export type DeviceFacts = Readonly<Record<string, string>>;
+
+export type ReadDocument = { ok: true; plan: Plan } | { ok: false; problems: readonly Problem[] };
+
+const STEPS_MAX = 100;
+const DEPTH_MAX = 32;
+
+/**
+ * Reads a job document of AWS IoT Device Client 1.0, or of its old `operation` form, with our extension keys, into one
+ * frozen plan; or says all that is wrong with it. Keys that nobody knows are ignored, as Device Client does.
+ */
+export function readDocument(document: unknown, facts: DeviceFacts): ReadDocument {
+  const problems: Problem[] = [];
+  if (depthOf(document) > DEPTH_MAX)
+    return { ok: false, problems: [{ path: '', reason: `deeper than ${DEPTH_MAX}` }] };
+  const root = new Fields(document, '', problems);
+  const operation = root.raw('operation') !== undefined && root.raw('steps') === undefined;
+  const steps = operation ? readOperation(root) : readSteps(root);
+  readConditions(root, facts);
+  checkOrder(steps, problems);
+  const plan: Plan = {
+    format: 1,
+    dialect: operation ? 'operation' : 'aws-1.0',
+    steps,
+    grade: steps.map(({ grade }) => grade).reduce(worseGrade, 'full'),
+    diskNeedBytes: steps.reduce((sum, step) => sum + announcedBytes(step), 0),
+    repair: root.flag('repair'),
+    accept: (root.texts('accept') ?? []).map((path) => `path:${path}`),
+    includeStdOut: root.flag('includeStdOut'),
+  };
+  return problems.length > 0 ? { ok: false, problems } : { ok: true, plan: deepFreeze(plan) };
+}
+
+function readSteps(root: Fields): PlanStep[] {
+  const version = root.raw('version');
+  if (version !== '1.0' && version !== 1) root.wrong('version', 'must be "1.0"');
+  const listed = root.objects('steps').map((step) => step.object('action'));
+  const final = root.raw('finalStep') === undefined ? [] : [root.object('finalStep').object('action')];
+  const actions = [...listed, ...final];
+  if (actions.length === 0) root.wrong('steps', 'must name at least one step');
+  if (actions.length > STEPS_MAX) {
+    root.wrong('steps', `must name at most ${STEPS_MAX} steps`);
+    return [];
+  }
+  return actions.flatMap((action, index) => readAction(action, { index, directory: undefined }) ?? []);
+}
+
+/** The form before 1.0: one handler with its arguments. */
+function readOperation(root: Fields): PlanStep[] {
+  const action = new Fields(
+    {
+      name: root.raw('operation'),
+      type: 'runHandler',
+      input: { handler: root.raw('operation'), args: root.raw('args'), path: root.raw('path') },
+      allowStdErr: root.raw('allowStdErr'),
+    },
+    '',
+    [],
+  );
+  const args = root.texts('args') ?? [];
+  const handler = root.required('operation');
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(handler)) root.wrong('operation', 'must be a plain file name');
+  const step = readAction(action, { index: 0, directory: root.text('path') });
+  return step ? [step.type === 'runHandler' ? { ...step, args, path: 'operation' } : step] : [];
+}
+
+function readConditions(root: Fields, facts: DeviceFacts): void {
+  for (const condition of root.objects('conditions')) {
+    const key = condition.required('conditionKey');
+    const type = condition.text('type') ?? 'stringEqual';
+    const values = condition.texts('conditionValue') ?? [];
+    if (type !== 'stringEqual') {
+      condition.wrong('type', `is not known: "${type}"`);
+    } else if (!values.includes(facts[key] ?? '')) {
+      condition.wrong('conditionKey', `this device has ${key}=${facts[key] ?? '(nothing)'}`);
+    }
+  }
+}
+
+/** Saga: behind a pivot only what can be tried again may follow. */
+function checkOrder(steps: readonly PlanStep[], problems: Problem[]): void {
+  const pivot = steps.findIndex((step) => step.pivot);
+  if (pivot < 0) return;
+  for (const step of steps.slice(pivot)) {
+    if (!step.idempotent)
+      problems.push({
+        path: step.path,
+        reason: 'must be idempotent: from the pivot on the job goes only forward',
+      });
+  }
+}
+
+function announcedBytes(step: PlanStep): number {
+  if (step.type === 'downloadFile') return step.sizeBytes ?? 0;
+  return step.type === 'writeFile' ? Math.ceil((step.contentBase64.length * 3) / 4) : 0;
+}
+
+function depthOf(value: unknown, depth = 0): number {
+  if (depth > DEPTH_MAX || typeof value !== 'object' || value === null) return depth;
+  return Math.max(depth, ...Object.values(value).map((inner) => depthOf(inner, depth + 1)));
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const inner of Object.values(value)) deepFreeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}
+
+/** A copy in which every http(s) URL has lost its query: a presigned URL is never kept (J14). */
+export function withoutUrlQueries<T>(value: T): T {
+  if (typeof value === 'string') return value.replace(/(https?:\/\/[^\s"'?#]+)\?[^\s"'#]*/g, '$1') as T;
+  if (Array.isArray(value)) return value.map(withoutUrlQueries) as T;
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [key, withoutUrlQueries(inner)]),
+  ) as T;
+}
+
+/** The same document, the order of keys and the queries of URLs aside (P20). */
+export function sameDocument(a: unknown, b: unknown): boolean {
+  return isDeepStrictEqual(withoutUrlQueries(a), withoutUrlQueries(b));
+}

@@ -1,0 +1,52 @@
+import { basename, dirname, join } from 'node:path';
+import type { Disk, DiskDirectory } from './disk.ts';
+
+/** The directory of an entry, opened without following a link anywhere, and the entry's name in it. */
+export interface Place {
+  directory: DiskDirectory;
+  /** Reaches the entry through the opened directory, whatever becomes of the directory's own name. */
+  path: string;
+}
+
+/** A component of the path is a link, or no directory: nothing is done through it. */
+export class UnsafePath extends Error {}
+
+/** Opens the parent of `path`, component by component; `undefined` when a component is not there. Close it after use. */
+export async function openPlace(disk: Disk, path: string): Promise<Place | undefined> {
+  let directory = await disk.openDirectory('/');
+  let reached = '/';
+  try {
+    for (const name of dirname(path).split('/').filter(Boolean)) {
+      reached = join(reached, name);
+      const found = await disk.lstat(join(directory.path, name));
+      if (!found) {
+        await directory.close();
+        return undefined;
+      }
+      if (found.kind !== 'directory')
+        throw new UnsafePath(`cannot use ${path}: ${reached} is a ${found.kind}`);
+      const inner = await disk.openDirectory(join(directory.path, name));
+      await directory.close();
+      directory = inner;
+    }
+    return { directory, path: join(directory.path, basename(path)) };
+  } catch (error) {
+    await directory.close();
+    throw error;
+  }
+}
+
+/** Does `use` with the place of `path`; `undefined` when its directory is not there. */
+export async function withPlace<T>(
+  disk: Disk,
+  path: string,
+  use: (place: Place) => Promise<T>,
+): Promise<T | undefined> {
+  const place = await openPlace(disk, path);
+  if (!place) return undefined;
+  try {
+    return await use(place);
+  } finally {
+    await place.directory.close();
+  }
+}

@@ -1,0 +1,252 @@
+import { basename, dirname, join } from 'node:path';
+import type { PlanStep, ResourceId } from '../document/plan.ts';
+import type { Disk, DiskStat } from '../host/disk.ts';
+import { type Place, UnsafePath, withPlace } from '../host/safe-paths.ts';
+import { ensureDirectory, removeTree, syncDirectory } from '../store/atomic-file.ts';
+import {
+  ABSENT,
+  copyEntry,
+  fingerprint,
+  fingerprintAt,
+  measure,
+  NotCopyable,
+  OWN_PREFIX,
+} from './fingerprint.ts';
+import { restoreInPlace } from './restore-in-place.ts';
+import type {
+  After,
+  Before,
+  Fingerprint,
+  Json,
+  Prepared,
+  StepContext,
+  StepSurvey,
+  UndoOutcome,
+} from './step.ts';
+
+/**
+ * Before-images of paths, and the way back to them. An image lies on the target's own file system, in a directory of
+ * ours beside it, so that the undo is a rename and needs no room (design section 7).
+ */
+
+type PathImage =
+  /** Nothing was there; `parents`: directories above it that were not there either, outermost first. */
+  | { kind: 'absent'; parents: readonly string[] }
+  | {
+      kind: 'entry';
+      image: string;
+      /** The directory it was in: at undo it must still be the same. */
+      parent: { dev: number; ino: number };
+      /** Hard-linked: the other names must see the old content too, so it is put back into the same inode. */
+      inPlace?: { ino: number };
+    };
+
+const REST_TRIES_MAX = 3;
+
+/** Absolute path of a `path:` resource. */
+export function pathOf(id: ResourceId): string {
+  return id.slice('path:'.length);
+}
+
+/** The directory of ours beside `path`: images and staged files of one execution. */
+export function ownDirectory(path: string, key: string): string {
+  return join(dirname(path), `${OWN_PREFIX}${key}`);
+}
+
+/** What the before-images of a step need, and which paths cannot have one. Reads only. */
+export async function surveyPaths(step: PlanStep, context: StepContext): Promise<StepSurvey> {
+  const diskNeed: { path: string; bytes: number }[] = [];
+  const problems: { kind: 'never'; path: string; reason: string }[] = [];
+  for (const id of step.touches) {
+    try {
+      const path = pathOf(id);
+      await withPlace(context.disk, path, async (place) => {
+        const bytes = await measure(context.disk, place.path, context.settings);
+        diskNeed.push({ path: dirname(path), bytes });
+      });
+    } catch (error) {
+      if (!(error instanceof UnsafePath || error instanceof NotCopyable)) throw error;
+      problems.push({ kind: 'never', path: step.path, reason: `${pathOf(id)}: ${error.message}` });
+    }
+  }
+  return { grade: step.grade, diskNeed, problems };
+}
+
+/** Takes the before-image of everything that the step touches, durably. */
+export async function preparePaths(step: PlanStep, context: StepContext): Promise<Prepared> {
+  const resources: { id: ResourceId; fingerprint: Fingerprint; image: Json }[] = [];
+  try {
+    for (const [number, id] of step.touches.entries()) {
+      const { found, image } = await takeImage(pathOf(id), `${step.index}-${number}`, context);
+      resources.push({ id, fingerprint: found, image: image as unknown as Json });
+    }
+    return { ok: true, before: { resources } };
+  } catch (error) {
+    return { ok: false, reason: `cannot take the before-image: ${(error as Error).message}` };
+  }
+}
+
+async function takeImage(
+  path: string,
+  name: string,
+  context: StepContext,
+): Promise<{ found: Fingerprint; image: PathImage }> {
+  const { disk } = context;
+  const taken = await withPlace(disk, path, async (place) => {
+    const stat = await disk.lstat(place.path);
+    if (!stat) return undefined;
+    const { dev, ino } = await place.directory.stat();
+    const { found, image } = await copyAtRest(path, place, name, context);
+    const linked = stat.kind === 'file' && stat.linkCount > 1;
+    const entry: PathImage = {
+      kind: 'entry',
+      image,
+      parent: { dev, ino },
+      ...(linked && { inPlace: { ino: stat.ino } }),
+    };
+    return { found, image: entry };
+  });
+  return taken ?? { found: ABSENT, image: { kind: 'absent', parents: await missingParents(disk, path) } };
+}
+
+/** An image is only taken of something that does not change meanwhile. */
+async function copyAtRest(
+  path: string,
+  place: Place,
+  name: string,
+  { disk, key }: StepContext,
+): Promise<{ found: Fingerprint; image: string }> {
+  const own = join(place.directory.path, `${OWN_PREFIX}${key}`);
+  if (!(await disk.lstat(own))) await disk.mkdir(own, 0o700);
+  for (let tried = 0; tried < REST_TRIES_MAX; tried += 1) {
+    const copy = join(own, name);
+    // Left by a life that ended before it could record it.
+    await removeTree(disk, copy);
+    const before = await fingerprint(disk, place.path);
+    await copyEntry(disk, place.path, copy);
+    const after = await fingerprint(disk, place.path);
+    if (before === after && (await fingerprint(disk, copy)) === after) {
+      await syncDirectory(disk, own);
+      await place.directory.sync();
+      return { found: after, image: join(ownDirectory(path, key), name) };
+    }
+  }
+  throw new NotCopyable(`${path} does not come to rest`);
+}
+
+async function missingParents(disk: Disk, path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (let at = dirname(path); !(await disk.lstat(at)); at = dirname(at)) missing.unshift(at);
+  return missing;
+}
+
+/** Fingerprints after the step, of everything it touches. */
+export async function afterOf(before: Before, context: StepContext): Promise<After> {
+  const resources: { id: ResourceId; fingerprint: Fingerprint }[] = [];
+  for (const { id } of before.resources) {
+    resources.push({ id, fingerprint: await fingerprintAt(context.disk, pathOf(id)) });
+  }
+  return { resources };
+}
+
+/**
+ * The three-way verdict for each path: B before, A after, N now. N = B: nothing to do. A = B: not ours. N = A: B comes
+ * back. Anything else: B comes back, and what was found is kept. Safe to run again from any point.
+ */
+export async function undoPaths(
+  before: Before,
+  after: After | undefined,
+  context: StepContext,
+): Promise<UndoOutcome> {
+  const left = new Map(after?.resources.map(({ id, fingerprint: found }) => [id, found]));
+  const kept: { id: ResourceId; keptAs: string }[] = [];
+  const failures: string[] = [];
+  for (const { id, fingerprint: old, image } of [...before.resources].reverse()) {
+    try {
+      const now = await fingerprintAt(context.disk, pathOf(id));
+      const a = left.get(id);
+      if (now !== old && a !== old) {
+        const keptAs = now === a || now === ABSENT ? undefined : `${kept.length}-${basename(pathOf(id))}`;
+        await putBack(pathOf(id), image as unknown as PathImage, keptAs, context);
+        if (keptAs !== undefined) kept.push({ id, keptAs: join('kept', keptAs) });
+      }
+      await removeMadeParents(image as unknown as PathImage, context);
+    } catch (error) {
+      failures.push(`${pathOf(id)}: ${(error as Error).message}`);
+    }
+  }
+  return failures.length > 0 ? { result: 'failed', reason: failures.join('; ') } : { result: 'ok', kept };
+}
+
+async function putBack(
+  path: string,
+  image: PathImage,
+  keptAs: string | undefined,
+  context: StepContext,
+): Promise<void> {
+  const { disk } = context;
+  await withPlace(disk, path, async (place) => {
+    const now = await disk.lstat(place.path);
+    if (keptAs !== undefined && now) await keepFound(place.path, keptAs, context);
+    if (image.kind === 'absent') {
+      await removeTree(disk, place.path);
+    } else {
+      await checkParent(place, image.parent);
+      if (now && image.inPlace?.ino === now.ino) await restoreInPlace(disk, image.image, place.path);
+      else await renameBack(place, now, basename(image.image), context);
+    }
+    await place.directory.sync();
+  });
+}
+
+async function checkParent(place: Place, parent: { dev: number; ino: number }): Promise<void> {
+  const { dev, ino } = await place.directory.stat();
+  if (dev !== parent.dev || ino !== parent.ino)
+    throw new Error('its directory is another one than before the job');
+}
+
+/** A directory cannot be renamed over: the one found steps aside first, and is removed when the old one is back. */
+async function renameBack(
+  place: Place,
+  now: DiskStat | undefined,
+  name: string,
+  { disk, key }: StepContext,
+): Promise<void> {
+  const own = join(place.directory.path, `${OWN_PREFIX}${key}`);
+  const image = join(own, name);
+  const imageStat = await disk.lstat(image);
+  if (!imageStat) throw new Error('its before-image is gone');
+  if (now && (now.kind === 'directory' || imageStat.kind === 'directory')) {
+    const aside = join(own, `${name}-aside`);
+    await removeTree(disk, aside);
+    await disk.rename(place.path, aside);
+  }
+  await disk.rename(image, place.path);
+  await syncDirectory(disk, own);
+  await removeTree(disk, join(own, `${name}-aside`));
+}
+
+/** Copied, not moved: until the old state is back, what was found must not be missing. */
+async function keepFound(path: string, keptAs: string, { disk, directory }: StepContext): Promise<void> {
+  const kept = join(directory, 'kept');
+  await ensureDirectory(disk, kept);
+  await removeTree(disk, join(kept, keptAs));
+  await copyEntry(disk, path, join(kept, keptAs));
+  await syncDirectory(disk, kept);
+}
+
+async function removeMadeParents(image: PathImage, { disk, key }: StepContext): Promise<void> {
+  if (image.kind !== 'absent') return;
+  for (const parent of [...image.parents].reverse()) {
+    if (!(await disk.lstat(parent))) continue;
+    await removeTree(disk, join(parent, `${OWN_PREFIX}${key}`));
+    if ((await disk.readDirectory(parent)).length > 0) return;
+    await disk.rmdir(parent);
+    await syncDirectory(disk, dirname(parent));
+  }
+}
+
+/** Removes the images and everything staged of this execution beside the step's paths. */
+export async function discardPaths(before: Before, { disk, key }: StepContext): Promise<void> {
+  for (const { id } of before.resources) await removeTree(disk, ownDirectory(pathOf(id), key));
+}

@@ -1,0 +1,54 @@
+import { constants } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { Disk, DiskFile, DiskStat } from '../host/disk.ts';
+import { withPlace } from '../host/safe-paths.ts';
+import { ensureDirectory, syncDirectory } from '../store/atomic-file.ts';
+import { OWN_PREFIX } from './fingerprint.ts';
+import { afterOf, discardPaths, preparePaths, surveyPaths, undoPaths } from './paths.ts';
+import type { StepContext, StepType } from './step.ts';
+
+/** What all file steps share: everything but `do`. */
+export const filePaths = {
+  survey: surveyPaths,
+  prepare: preparePaths,
+  undo: (_step, before, after, _attempt, context) => undoPaths(before, after, context),
+  discard: (_step, before, context) => discardPaths(before, context),
+} satisfies Omit<StepType, 'do'>;
+
+export { afterOf };
+
+const NEW_FILE_MODE = 0o644;
+
+/** Opens a file staged beside its target, where a rename can reach it; what was staged before stays in it. */
+export async function openStaged(
+  target: string,
+  name: string,
+  { disk, key }: StepContext,
+): Promise<{ path: string; file: DiskFile }> {
+  await ensureDirectory(disk, dirname(target), 0o755);
+  const own = join(dirname(target), `${OWN_PREFIX}${key}`);
+  await ensureDirectory(disk, own, 0o700);
+  const path = join(own, name);
+  return { path, file: await disk.openFile(path, constants.O_RDWR | constants.O_CREAT, 0o600) };
+}
+
+/** Gives a staged, synced file the mode and owner it should have and puts it in its place; durable. */
+export async function putInPlace(
+  disk: Disk,
+  staged: string,
+  target: string,
+  mode: number | undefined,
+  old: DiskStat | undefined,
+): Promise<void> {
+  const done = await withPlace(disk, target, async (place) => {
+    const known = old ?? (await disk.lstat(place.path));
+    const before = known?.kind === 'file' ? known : undefined;
+    if (before) await disk.lchown(staged, before.uid, before.gid);
+    await disk.chmod(staged, mode ?? before?.mode ?? NEW_FILE_MODE);
+    await disk.rename(staged, place.path);
+    await place.directory.sync();
+    return true;
+  });
+  if (!done) throw new Error(`cannot write ${basename(target)}: its directory is gone`);
+  await syncDirectory(disk, dirname(staged));
+}

@@ -1,0 +1,32 @@
+import { dirname, join } from 'node:path';
+import type { SwitchLinkStep } from '../document/plan.ts';
+import { withPlace } from '../host/safe-paths.ts';
+import { ensureDirectory, removeTree } from '../store/atomic-file.ts';
+import { OWN_PREFIX } from './fingerprint.ts';
+import { afterOf, filePaths } from './place-file.ts';
+import type { StepType } from './step.ts';
+
+/** Points a symbolic link somewhere else in one rename: the switch between releases. */
+export const switchLink: StepType<SwitchLinkStep> = {
+  ...filePaths,
+  async survey(step, context) {
+    const survey = await filePaths.survey(step, context);
+    const found = await context.disk.lstat(step.link);
+    if (!found || found.kind === 'link') return survey;
+    const reason = `${step.link} is a ${found.kind}, not a link`;
+    return { ...survey, problems: [...survey.problems, { kind: 'never', path: step.path, reason }] };
+  },
+  async do(step, before, _attempt, context) {
+    const { disk, key } = context;
+    const own = join(dirname(step.link), `${OWN_PREFIX}${key}`);
+    await ensureDirectory(disk, own, 0o700);
+    const staged = join(own, `${step.index}-staged`);
+    await removeTree(disk, staged);
+    await disk.symlink(step.target, staged);
+    await withPlace(disk, step.link, async (place) => {
+      await disk.rename(staged, place.path);
+      await place.directory.sync();
+    });
+    return { result: 'ok', after: await afterOf(before, context) };
+  },
+};
