@@ -32,6 +32,8 @@ export interface Disk {
   copyAttributes(from: string, to: string): Promise<void>;
   /** Writes out the whole file system that holds `path` (`sync -f`). */
   syncFileSystem(path: string): Promise<void>;
+  /** Writes out every file system (`sync`). */
+  syncAll(): Promise<void>;
 }
 
 export interface DiskFile {

@@ -55,6 +55,9 @@ export const nodeDisk: Disk = {
   async syncFileSystem(path) {
     await run('sync', ['-f', '--', path]);
   },
+  async syncAll() {
+    await run('sync');
+  },
 };
 
 function fileOf(handle: fs.FileHandle): DiskFile {

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { DownloadFileStep } from '../document/plan.ts';
 import type { DiskFile } from '../host/disk.ts';
+import { existingParent } from './paths.ts';
 import { afterOf, filePaths, openStaged, putInPlace } from './place-file.ts';
 import type { StepContext, StepType } from './step.ts';
 
@@ -22,14 +23,8 @@ export const downloadFile: StepType<DownloadFileStep> = {
   ...filePaths,
   async survey(step, context) {
     const survey = await filePaths.survey(step, context);
-    const room = { path: '/', bytes: step.sizeBytes ?? 0 };
-    return {
-      ...survey,
-      diskNeed: [
-        ...survey.diskNeed,
-        ...(survey.diskNeed.length === 0 ? [] : [{ ...room, path: survey.diskNeed[0]?.path ?? '/' }]),
-      ],
-    };
+    const room = { path: await existingParent(context.disk, step.target), bytes: step.sizeBytes ?? 0 };
+    return { ...survey, diskNeed: [...survey.diskNeed, room] };
   },
   async do(step, before, _attempt, context, signal) {
     const limit = AbortSignal.any([signal, deadline(step.timeoutSeconds * 1000, context, signal)]);

@@ -134,6 +134,13 @@ async function copyAtRest(
   throw new NotCopyable(`${path} does not come to rest`);
 }
 
+/** The nearest directory above `path` that is there. */
+export async function existingParent(disk: Disk, path: string): Promise<string> {
+  let at = dirname(path);
+  while (!(await disk.lstat(at))) at = dirname(at);
+  return at;
+}
+
 async function missingParents(disk: Disk, path: string): Promise<string[]> {
   const missing: string[] = [];
   for (let at = dirname(path); !(await disk.lstat(at)); at = dirname(at)) missing.unshift(at);

@@ -1,0 +1,24 @@
+import type { PlanStep } from '../document/plan.ts';
+import { check } from './check.ts';
+import { downloadFile } from './download-file.ts';
+import { removeFile } from './remove-file.ts';
+import { runCommand } from './run-command.ts';
+import { runHandler } from './run-handler.ts';
+import type { StepType } from './step.ts';
+import { switchLink } from './switch-link.ts';
+import { writeFile } from './write-file.ts';
+
+const STEP_TYPES: { [T in PlanStep['type']]: StepType<Extract<PlanStep, { type: T }>> } = {
+  runCommand,
+  runHandler,
+  downloadFile,
+  writeFile,
+  removeFile,
+  switchLink,
+  check,
+};
+
+/** The type that knows how to do and undo a step. */
+export function stepTypeOf(step: PlanStep): StepType {
+  return STEP_TYPES[step.type] as unknown as StepType;
+}
