@@ -92,7 +92,7 @@ function effectState(name: EffectName) {
         // `createStateConfig` does not know the event of its own invoke.
         actions: base.assign(({ context, event }) =>
           afterEffect(context, (event as unknown as DoneActorEvent<EffectOutput>).output),
-        ),
+        ) as never,
       },
     },
   });

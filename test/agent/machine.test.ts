@@ -50,7 +50,7 @@ const map = getAdjacencyMap(agentMachine, {
 });
 const nodes = Object.values(map).map(({ state, transitions }) => ({
   ...(state as unknown as Snapshot),
-  next: Object.values(transitions).map(({ event, state: to }) => ({
+  next: (Object.values(transitions) as { event: unknown; state: unknown }[]).map(({ event, state: to }) => ({
     event: event as { type: string },
     to: to as unknown as Snapshot,
   })),

@@ -50,7 +50,7 @@ function explore(plan: Plan, events: readonly AnyEventObject[]): Map<string, Exp
     input: situationOf(plan, [received(plan)], 'new'),
     limit: SNAPSHOTS_MAX,
     serializeState: keyOf,
-    events: (snapshot) => {
+    events: (snapshot: { value: unknown; context: Situation }) => {
       const value = String(snapshot.value);
       if (FINAL.includes(value)) return [];
       const outputs = outputsOf(value as EffectName, snapshot.context);
@@ -63,10 +63,12 @@ function explore(plan: Plan, events: readonly AnyEventObject[]): Map<string, Exp
   return new Map(
     Object.entries(map).map(([key, { state, transitions }]) => {
       const { value, context } = state as unknown as { value: unknown; context: Situation };
-      const next = Object.values(transitions).map(({ event, state: to }) => ({
-        event: event as unknown as AnyEventObject,
-        key: keyOf(to as unknown as { value: unknown; context: Situation }),
-      }));
+      const next = (Object.values(transitions) as { event: unknown; state: unknown }[]).map(
+        ({ event, state: to }) => ({
+          event: event as unknown as AnyEventObject,
+          key: keyOf(to as unknown as { value: unknown; context: Situation }),
+        }),
+      );
       return [key, { value: String(value), context, next }];
     }),
   );

@@ -1,0 +1,174 @@
+import { hostname } from 'node:os';
+import { z } from 'zod';
+
+/**
+ * The agent's configuration, as `evenkeel.yaml` holds it. Each key carries its meaning; the commented default file and
+ * the README's table are made of the same words. Units stand in the names.
+ */
+
+const path = z.string().regex(/^\//, 'must be an absolute path');
+const seconds = (min: number, max: number) => z.number().min(min).max(max);
+const grade = z.enum(['full', 'bestEffort', 'none']);
+
+export const configSchema = z.strictObject({
+  thing: z
+    .string()
+    .regex(/^[a-zA-Z0-9:_-]{1,128}$/, 'must be a thing name: 1 to 128 of a-z A-Z 0-9 : _ -')
+    .default(() => hostname().replace(/[^a-zA-Z0-9:_-]/g, '-'))
+    .describe('Name of the thing in AWS IoT; the host name by default.'),
+  connection: z
+    .strictObject({
+      url: z
+        .string()
+        .regex(/^mqtts?:\/\/\S+$/, 'must look like mqtts://host:8883')
+        .default('mqtt://127.0.0.1:1883')
+        .describe('Broker; at AWS mqtts://ENDPOINT:8883.'),
+      clientId: z.string().min(1).max(128).optional().describe('MQTT client id; the thing name by default.'),
+      certificate: path.optional().describe('Client certificate (PEM).'),
+      privateKey: path.optional().describe('Its private key (PEM).'),
+      ca: path.optional().describe('Certificate authorities (PEM); those of Node.js by default.'),
+      username: z.string().max(256).optional().describe('For brokers that want one.'),
+      password: z.string().max(256).optional().describe('For brokers that want one.'),
+      keepAliveSeconds: seconds(5, 1200).default(60).describe('MQTT keep-alive.'),
+      connectTimeoutSeconds: seconds(1, 600).default(30).describe('From DNS to SUBACK.'),
+      backoffFirstSeconds: seconds(0.05, 600)
+        .default(1)
+        .describe('First ceiling of the wait between attempts.'),
+      backoffMaxSeconds: seconds(0.05, 3600)
+        .default(300)
+        .describe('Last ceiling; waits are drawn from 0 to the ceiling.'),
+    })
+    .prefault({}),
+  state: z
+    .strictObject({
+      directory: path.default('/var/lib/evenkeel').describe('Journals and undo data; never on tmpfs.'),
+      historyKeep: z
+        .number()
+        .int()
+        .min(0)
+        .max(10_000)
+        .default(20)
+        .describe('Closed executions that are kept for `show`.'),
+      reserveMegabytes: z
+        .number()
+        .int()
+        .min(0)
+        .max(1_000_000)
+        .default(16)
+        .describe('Room that a job must leave free.'),
+    })
+    .prefault({}),
+  mode: z
+    .enum(['run', 'observe'])
+    .default('run')
+    .describe('observe: plan, survey and report grades; start nothing.'),
+  jobs: z
+    .strictObject({
+      heartbeatSeconds: seconds(1, 86_400)
+        .default(300)
+        .describe('How late a lost notification may be noticed.'),
+      stepTimerMinutes: z
+        .number()
+        .int()
+        .min(1)
+        .max(10_080)
+        .default(1440)
+        .describe('How long the device may be silent.'),
+      requestTimeoutSeconds: seconds(0.1, 300).default(10).describe('For one answer of the cloud.'),
+      queueWaitSeconds: seconds(0, 604_800)
+        .default(86_400)
+        .describe('How long a job may wait for room and the like.'),
+      queueRetrySeconds: seconds(1, 86_400).default(60).describe('How often it is looked at meanwhile.'),
+    })
+    .prefault({}),
+  steps: z
+    .strictObject({
+      handlerDirectory: path.default('/etc/evenkeel/handlers').describe('Scripts that runHandler may run.'),
+      attemptsMax: z
+        .number()
+        .int()
+        .min(1)
+        .max(100)
+        .default(3)
+        .describe('Tries of a step that was interrupted.'),
+      graceSeconds: seconds(0, 600).default(10).describe('Between TERM and KILL.'),
+      outputBytesMax: z
+        .number()
+        .int()
+        .min(0)
+        .max(1_048_576)
+        .default(16_384)
+        .describe('Kept of stdout and of stderr.'),
+      treeEntriesMax: z
+        .number()
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(20_000)
+        .describe('Entries of one before-image.'),
+      treeMegabytesMax: z
+        .number()
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(1024)
+        .describe('Size of one before-image.'),
+    })
+    .prefault({}),
+  undo: z
+    .strictObject({
+      attemptsMax: z.number().int().min(1).max(100).default(3).describe('Tries of an undo that failed.'),
+      timeoutSeconds: seconds(1, 86_400).default(600).describe('For one try.'),
+      retrySeconds: seconds(0, 3600).default(5).describe('Between two tries; grows with each.'),
+    })
+    .prefault({}),
+  commit: z
+    .strictObject({
+      linkWaitSeconds: seconds(1, 604_800)
+        .default(600)
+        .describe('How long the link may be gone before the vote.'),
+      askWaitSeconds: seconds(0, 86_400)
+        .default(30)
+        .describe('How long a restarted agent waits to hear of a cancel.'),
+      inDoubt: z
+        .enum(['keep', 'rollBack'])
+        .default('keep')
+        .describe('Nobody can say whether SUCCEEDED was accepted.'),
+      timedOutAfterVote: z
+        .enum(['rollBack', 'keep'])
+        .default('rollBack')
+        .describe('The cloud timed out after the vote.'),
+    })
+    .prefault({}),
+  policy: z
+    .strictObject({
+      minGrade: grade.default('none').describe('Jobs whose undo is worth less are REJECTED.'),
+      allowHttp: z.boolean().default(false).describe('Plain http for downloads and checks.'),
+      requireSha256: z.boolean().default(false).describe('Downloads must carry their sha256.'),
+      allowedPaths: z.array(path).default([]).describe('What steps may touch; empty: anything.'),
+      deniedPaths: z
+        .array(path)
+        .default(['/boot', '/etc/evenkeel', '/var/lib/evenkeel'])
+        .describe('What they may not.'),
+      allowedUsers: z.array(z.string()).default([]).describe('runAsUser values; empty: any.'),
+    })
+    .prefault({}),
+  receipts: z
+    .strictObject({
+      shadow: z.boolean().default(true).describe('To the named shadow `evenkeel`.'),
+      topic: z.string().min(1).max(256).optional().describe('And to this topic.'),
+    })
+    .prefault({}),
+  drainSeconds: seconds(0, 3600).default(20).describe('What SIGTERM gives the step under way.'),
+  logLevel: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe('Least level that is logged.'),
+});
+
+export type Config = z.infer<typeof configSchema>;
+
+/** All defaults, as `evenkeel run` has them without a file. */
+export function defaultConfig(): Config {
+  return configSchema.parse({});
+}

@@ -1,0 +1,65 @@
+import { startHttpPlane } from './control-plane.ts';
+import { DevicePlane } from './device-plane.ts';
+import { createFaults, type Faults } from './faults.ts';
+import { JobsService } from './jobs-service.ts';
+import { startMqttPlane } from './mqtt.ts';
+import { Shadows } from './shadows.ts';
+import type { SimulatorClock, Switches } from './types.ts';
+
+export interface SimulatorOptions {
+  /** 0: any free port. */
+  mqttPort?: number;
+  httpPort?: number;
+  host?: string;
+  clock: SimulatorClock;
+  switches?: Partial<Switches>;
+}
+
+/** AWS IoT Jobs on one machine. */
+export interface Simulator {
+  mqttUrl: string;
+  httpUrl: string;
+  service: JobsService;
+  shadows: Shadows;
+  faults: Faults;
+  disconnect(clientId: string): void;
+  close(): Promise<void>;
+}
+
+/** Starts broker, Jobs service and control plane; resolves when both ports listen. */
+export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
+  const { clock, host = '127.0.0.1' } = options;
+  const faults = createFaults(clock);
+  const shadows = new Shadows();
+  let publish: (topic: string, body: object) => void = () => undefined;
+  const notified = async (thing: string, kind: 'notify' | 'notify-next', body: object): Promise<void> => {
+    if ((await faults.notification({ thing, kind, body })).kind === 'drop') return;
+    publish(`$aws/things/${thing}/jobs/${kind}`, body);
+  };
+  const service = new JobsService(
+    clock,
+    {
+      notify: (thing, body) => void notified(thing, 'notify', body),
+      notifyNext: (thing, body) => void notified(thing, 'notify-next', body),
+    },
+    options.switches,
+  );
+  const plane = new DevicePlane(service, shadows, clock);
+  const mqtt = await startMqttPlane(host, options.mqttPort ?? 0, { plane, faults, clock });
+  publish = mqtt.publish;
+  const nowSeconds = (): number => Math.floor(clock.wallMs() / 1000);
+  const http = await startHttpPlane(host, options.httpPort ?? 0, { service, shadows, nowSeconds });
+  return {
+    mqttUrl: `mqtt://${host}:${mqtt.port}`,
+    httpUrl: `http://${host}:${http.port}`,
+    service,
+    shadows,
+    faults,
+    disconnect: mqtt.disconnect,
+    async close() {
+      service.close();
+      await http.close();
+      await mqtt.close();
+    },
+  };
+}
