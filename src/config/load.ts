@@ -34,7 +34,7 @@ export function loadConfig(text: string): LoadedConfig {
   }
   let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: ALIASES_MAX }) ?? {};
+    value = withoutEmpty(document.toJS({ maxAliasCount: ALIASES_MAX }) ?? {});
   } catch (error) {
     return failed({ line: 1, column: 1, path: '', reason: (error as Error).message });
   }
@@ -43,6 +43,12 @@ export function loadConfig(text: string): LoadedConfig {
   const place = (path: readonly PropertyKey[]): { line: number; column: number } =>
     at(offsetOf(document.contents, path));
   return { ok: false, problems: read.error.issues.flatMap((issue) => problemsOf(issue, place)) };
+}
+
+/** A section whose every key is commented out is read as null: it has its defaults. */
+function withoutEmpty(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== null));
 }
 
 function failed(problem: ConfigProblem): LoadedConfig {

@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { type Admission, admit } from '../agent/admission.ts';
+import { readDocument } from '../document/document.ts';
+import type { PlanStep } from '../document/plan.ts';
+import { bootId } from '../host/boot.ts';
+import { systemClock } from '../host/clock.ts';
+import { nodeDisk } from '../host/node-disk.ts';
+import { createProcessGroups } from '../host/process-group.ts';
+import { CommandFailed } from './command-failed.ts';
+import { agentSettings, readConfig, readText, stepSettings } from './settings.ts';
+
+/** `evenkeel check DOCUMENT`: what a job would do here, and what its undo would be worth. Reads only. */
+export async function check(path: string, options: { config?: string; json?: boolean }): Promise<void> {
+  const config = readConfig(options.config);
+  const document = parse(path);
+  const facts = { thing: config.thing };
+  const settings = agentSettings(config, options.config);
+  const processes = createProcessGroups({ clock: systemClock, bootId: await bootId() });
+  const admission = await admit(document, {
+    facts,
+    policy: settings.policy,
+    disk: nodeDisk,
+    reserveBytes: settings.reserveBytes,
+    context: {
+      disk: nodeDisk,
+      clock: systemClock,
+      processes,
+      key: 'check',
+      directory: join(settings.stateDirectory, 'executions', 'check'),
+      settings: stepSettings(config),
+      freshUrl: (step) => Promise.resolve(step.url),
+    },
+  });
+  const read = readDocument(document, facts);
+  const steps = read.ok ? read.plan.steps : [];
+  if (options.json) process.stdout.write(`${JSON.stringify({ admission, steps }, null, 2)}\n`);
+  else process.stdout.write(described(steps, admission));
+  if (admission.kind === 'refused') process.exitCode = 1;
+}
+
+function parse(path: string): unknown {
+  try {
+    return JSON.parse(readText(path)) as unknown;
+  } catch (error) {
+    if (error instanceof CommandFailed) throw error;
+    throw new CommandFailed(`${path}: is no JSON: ${(error as Error).message}`);
+  }
+}
+
+function described(steps: readonly PlanStep[], admission: Admission): string {
+  const lines = steps.flatMap((step) => {
+    const grade = admission.kind === 'admissible' ? admission.grades[step.index] : step.grade;
+    return [
+      `${step.index + 1}. ${step.name} (${step.type}${step.pivot ? ', pivot' : ''})`,
+      `   touches  ${step.touches.map((id) => id.slice('path:'.length)).join(', ') || 'nothing that it declares'}`,
+      `   undo     ${undoWords(step)}`,
+      `   grade    ${grade}`,
+    ];
+  });
+  return `${[...lines, '', verdictWords(admission)].join('\n')}\n`;
+}
+
+function undoWords(step: PlanStep): string {
+  const command = step.undo ? [`run ${step.undo.join(' ')}`] : [];
+  const paths = step.touches.length > 0 ? ['put its paths back, and compare them'] : [];
+  if (step.type === 'check') return 'none needed';
+  return [...command, ...paths].join(', then ') || 'none';
+}
+
+function verdictWords(admission: Admission): string {
+  switch (admission.kind) {
+    case 'admissible':
+      return `this device would run it; its undo is worth: ${admission.grade}`;
+    case 'waits':
+      return `this device would leave it QUEUED for now: ${admission.reason}`;
+    case 'refused':
+      return `this device would answer REJECTED (${admission.code}): ${admission.reason}`;
+  }
+}

@@ -1,0 +1,101 @@
+import { join, resolve } from 'node:path';
+import { createAgent } from '../agent/agent.ts';
+import { bootId, machineId } from '../host/boot.ts';
+import { systemClock } from '../host/clock.ts';
+import { createLog } from '../host/log.ts';
+import { nodeDisk } from '../host/node-disk.ts';
+import { createProcessGroups } from '../host/process-group.ts';
+import { createJobsClient } from '../jobs/client.ts';
+import { createDelivery } from '../receipts/delivery.ts';
+import { openOutbox } from '../receipts/outbox.ts';
+import { JournalFailed } from '../store/journal.ts';
+import { acquireStateLock, checkStateDirectory } from '../store/state-lock.ts';
+import { createMqttjsTransport } from '../transport/mqttjs.ts';
+import { CommandFailed } from './command-failed.ts';
+import { agentSettings, readConfig, stepSettings, transportOptions } from './settings.ts';
+import { packageVersion } from './version.ts';
+
+/** `evenkeel run`: wires the agent to this machine, and owns the signals. Returns when drained by SIGTERM or SIGINT. */
+export async function run(options: { config?: string }): Promise<void> {
+  const configPath = options.config === undefined ? undefined : resolve(options.config);
+  const config = readConfig(configPath);
+  const settings = agentSettings(config, configPath);
+  const log = createLog(config.logLevel).child({ thing: config.thing });
+  const [boot, machine] = await Promise.all([bootId(), machineId()]);
+  await checkStateDirectory(nodeDisk, settings.stateDirectory).catch(asFailure);
+  const lock = await acquireStateLock(nodeDisk, settings.stateDirectory).catch(asFailure);
+
+  const transport = createMqttjsTransport(transportOptions(config), {
+    clock: systemClock,
+    log: (event, fields) => log.info(fields, event),
+  });
+  const jobs = createJobsClient(transport, config.thing, {
+    clock: systemClock,
+    requestTimeoutMs: settings.requestTimeoutMs,
+    log,
+  });
+  const outbox = await openOutbox(nodeDisk, join(settings.stateDirectory, 'outbox'), log);
+  const delivery = createDelivery({
+    outbox,
+    jobs,
+    transport,
+    clock: systemClock,
+    log,
+    shadow: config.receipts.shadow,
+    topic: config.receipts.topic,
+    requestTimeoutMs: settings.requestTimeoutMs,
+  });
+  const processes = createProcessGroups({ clock: systemClock, bootId: boot, log });
+  const agent = createAgent({
+    settings,
+    transport,
+    jobs,
+    outbox,
+    drainOutbox: delivery.look,
+    disk: nodeDisk,
+    clock: systemClock,
+    processes,
+    stepContext: (key, directory) => ({
+      disk: nodeDisk,
+      clock: systemClock,
+      processes,
+      key,
+      directory,
+      settings: stepSettings(config),
+    }),
+    facts: { thing: config.thing },
+    bootId: boot,
+    machineId: machine,
+    agentVersion: packageVersion(),
+    log,
+  });
+
+  let draining = false;
+  const drain = (signal: NodeJS.Signals): void => {
+    if (draining) return;
+    draining = true;
+    log.info({ signal }, 'draining');
+    agent.drain().catch(() => undefined);
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, drain);
+  agent.start();
+  transport.start();
+  log.info({ version: packageVersion(), mode: config.mode, url: config.connection.url }, 'evenkeel runs');
+  try {
+    await agent.done;
+  } catch (error) {
+    log.error({ error: String(error) }, 'the agent cannot go on');
+    // Design section 6: what is on disk is not known, and nothing of this process may touch the device any more.
+    if (error instanceof JournalFailed) process.kill(process.pid, 'SIGKILL');
+    process.exit(1);
+  }
+  delivery.close();
+  jobs.close();
+  await transport.close();
+  await lock.release();
+  log.info({}, 'drained');
+}
+
+function asFailure(error: unknown): never {
+  throw new CommandFailed((error as Error).message);
+}

@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import type { AgentSettings } from '../agent/agent.ts';
+import { type Config, defaultConfig } from '../config/config.ts';
+import { loadConfig } from '../config/load.ts';
+import { jobsFilters } from '../jobs/topics.ts';
+import type { StepSettings } from '../steps/step.ts';
+import type { TransportOptions, TransportTls } from '../transport/port.ts';
+import { CommandFailed } from './command-failed.ts';
+
+const SECOND_MS = 1000;
+const MEGABYTE = 1_048_576;
+const FINISH_ATTEMPTS_MAX = 3;
+const PUBLISH_QUEUE_MAX = 100;
+const HEALTHY_AFTER_MS = 30_000;
+
+/** Reads a config file; without one, the defaults. Throws with every problem and its place. */
+export function readConfig(path: string | undefined): Config {
+  if (path === undefined) return defaultConfig();
+  const read = loadConfig(readText(path));
+  if (read.ok) return read.config;
+  const lines = read.problems.map(({ line, column, path: key, reason }) =>
+    key === '' ? `${path}:${line}:${column}: ${reason}` : `${path}:${line}:${column}: ${key}: ${reason}`,
+  );
+  throw new CommandFailed(lines.join('\n'));
+}
+
+export function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new CommandFailed(`cannot read ${path}: ${(error as Error).message}`);
+  }
+}
+
+export function agentSettings(config: Config, configPath: string | undefined): AgentSettings {
+  const { connection, state, jobs, steps, undo, commit } = config;
+  const own = [configPath, connection.certificate, connection.privateKey, connection.ca];
+  return {
+    thing: config.thing,
+    stateDirectory: state.directory,
+    endpoint: connection.url,
+    mode: config.mode,
+    heartbeatMs: jobs.heartbeatSeconds * SECOND_MS,
+    queueWaitMs: jobs.queueWaitSeconds * SECOND_MS,
+    queueRetryMs: jobs.queueRetrySeconds * SECOND_MS,
+    requestTimeoutMs: jobs.requestTimeoutSeconds * SECOND_MS,
+    stepTimerMinutes: jobs.stepTimerMinutes,
+    drainMs: config.drainSeconds * SECOND_MS,
+    reserveBytes: state.reserveMegabytes * MEGABYTE,
+    historyKeep: state.historyKeep,
+    linkPaths: own.filter((path) => path !== undefined),
+    commit: {
+      inDoubt: commit.inDoubt,
+      timedOutAfterVote: commit.timedOutAfterVote,
+      stepAttemptsMax: steps.attemptsMax,
+    },
+    limits: {
+      undoAttemptsMax: undo.attemptsMax,
+      undoTimeoutMs: undo.timeoutSeconds * SECOND_MS,
+      undoRetryMs: undo.retrySeconds * SECOND_MS,
+      finishAttemptsMax: FINISH_ATTEMPTS_MAX,
+      linkWaitMs: commit.linkWaitSeconds * SECOND_MS,
+      askWaitMs: commit.askWaitSeconds * SECOND_MS,
+      graceMs: steps.graceSeconds * SECOND_MS,
+    },
+    policy: config.policy,
+  };
+}
+
+export function stepSettings({ steps, policy }: Config): StepSettings {
+  return {
+    handlerDirectory: steps.handlerDirectory,
+    allowHttp: policy.allowHttp,
+    graceMs: steps.graceSeconds * SECOND_MS,
+    outputBytesMax: steps.outputBytesMax,
+    treeEntriesMax: steps.treeEntriesMax,
+    treeBytesMax: steps.treeMegabytesMax * MEGABYTE,
+  };
+}
+
+export function transportOptions(config: Config): TransportOptions {
+  const { connection } = config;
+  const { username, password } = connection;
+  return {
+    url: connection.url,
+    clientId: connection.clientId ?? config.thing,
+    filters: jobsFilters(config.thing),
+    keepAliveSeconds: connection.keepAliveSeconds,
+    connectTimeoutMs: connection.connectTimeoutSeconds * SECOND_MS,
+    publishQueueMax: PUBLISH_QUEUE_MAX,
+    backoff: {
+      firstMs: connection.backoffFirstSeconds * SECOND_MS,
+      maxMs: connection.backoffMaxSeconds * SECOND_MS,
+      healthyAfterMs: HEALTHY_AFTER_MS,
+    },
+    tls: tlsOptions(config),
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+  };
+}
+
+function tlsOptions({ connection: { ca, certificate, privateKey } }: Config): TransportTls {
+  return {
+    ...(ca !== undefined && { ca: readText(ca) }),
+    ...(certificate !== undefined && { certificate: readText(certificate) }),
+    ...(privateKey !== undefined && { privateKey: readText(privateKey) }),
+  };
+}
