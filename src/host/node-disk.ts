@@ -86,7 +86,8 @@ function fileOf(handle: fs.FileHandle): DiskFile {
 
 function directoryOf(handle: fs.FileHandle): DiskDirectory {
   return {
-    path: `/proc/self/fd/${handle.fd}`,
+    // By number, not `self`: a child process (cp, sync) must reach it too.
+    path: `/proc/${process.pid}/fd/${handle.fd}`,
     stat: async () => statOf(await handle.stat()),
     sync: () => handle.sync(),
     close: () => handle.close(),

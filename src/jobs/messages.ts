@@ -38,7 +38,7 @@ const summary = z.object({
 
 const execution = summary.extend({
   status,
-  jobDocument: z.unknown().transform(documentOf),
+  jobDocument: z.unknown().optional().transform(documentOf),
 });
 
 const executionState = z.object({ status, versionNumber: wholeNumber });
@@ -49,7 +49,7 @@ const pending = z.object({ inProgressJobs: summaries, queuedJobs: summaries });
 const notify = z.object({ jobs: optional(z.object({ IN_PROGRESS: summaries, QUEUED: summaries })) });
 const updateAccepted = z.object({
   executionState: optional(executionState),
-  jobDocument: z.unknown().transform(documentOf),
+  jobDocument: z.unknown().optional().transform(documentOf),
 });
 const rejected = z.object({
   code: optional(z.union([z.string(), z.number()])).transform((code) => String(code ?? 'no code')),

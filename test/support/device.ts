@@ -1,0 +1,168 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import * as fs from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+
+/** A device on this machine: a directory with an application, a site that serves its next version, and the agent. */
+
+const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
+const NEW_BINARY = Buffer.from('#!/bin/sh\necho version 2\n'.repeat(4096));
+
+export interface Site {
+  url: string;
+  sha256: string;
+  sizeBytes: number;
+  close(): Promise<void>;
+}
+
+/** Serves `/app` (the next version) and `/health`. */
+export async function startSite(): Promise<Site> {
+  const server: Server = createServer((request, response) => {
+    if (request.url?.startsWith('/app')) response.end(NEW_BINARY);
+    else response.writeHead(request.url === '/health' ? 200 : 404).end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
+    sha256: createHash('sha256').update(NEW_BINARY).digest('hex'),
+    sizeBytes: NEW_BINARY.length,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+export interface Device {
+  thing: string;
+  root: string;
+  config: string;
+  path(name: string): string;
+  /** Every file and link of the device with its content, as lines; two that are equal are the same device. */
+  files(): Promise<string[]>;
+  start(): Promise<void>;
+  /** Ends the agent's process and waits for its end. */
+  stop(signal: NodeJS.Signals): Promise<number | null>;
+  readonly running: boolean;
+  log(): string;
+  remove(): Promise<void>;
+}
+
+/** A device in its old state under /var/tmp; `change` overrides keys of its configuration. */
+export async function createDevice(
+  thing: string,
+  mqttUrl: string,
+  change: Record<string, object> = {},
+): Promise<Device> {
+  // Not /tmp: on many machines that is tmpfs, where the agent refuses to keep journals.
+  const root = await fs.mkdtemp('/var/tmp/evenkeel-device-');
+  const path = (name: string): string => join(root, 'device', name);
+  for (const directory of ['etc', 'bin', 'var', 'releases/1', 'releases/2']) {
+    await fs.mkdir(path(directory), { recursive: true });
+  }
+  await fs.writeFile(path('etc/app.conf'), 'version = 1\n', { mode: 0o640 });
+  await fs.writeFile(path('bin/app'), '#!/bin/sh\necho version 1\n', { mode: 0o755 });
+  await fs.symlink('releases/1', path('current'));
+  const config = join(root, 'evenkeel.yaml');
+  const values: Record<string, object | string> = {
+    thing,
+    connection: { url: mqttUrl, backoffFirstSeconds: 0.05, backoffMaxSeconds: 0.5 },
+    state: { directory: join(root, 'state') },
+    steps: { graceSeconds: 1, handlerDirectory: join(root, 'handlers') },
+    policy: { allowHttp: true },
+    undo: { retrySeconds: 0 },
+    ...change,
+  };
+  await fs.writeFile(config, stringify(values));
+
+  let child: ChildProcess | undefined;
+  const chunks: Buffer[] = [];
+  return {
+    thing,
+    root,
+    config,
+    path,
+    files: () => listed(join(root, 'device'), ''),
+    async start() {
+      child = spawn(process.execPath, [MAIN, 'run', '--config', config], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk));
+      child.stderr?.on('data', (chunk: Buffer) => chunks.push(chunk));
+      await once(child, 'spawn');
+    },
+    async stop(signal) {
+      const ending = child;
+      if (!ending || ending.exitCode !== null || ending.signalCode !== null) return ending?.exitCode ?? null;
+      const exited = once(ending, 'exit');
+      ending.kill(signal);
+      await exited;
+      return ending.exitCode;
+    },
+    get running() {
+      return child !== undefined && child.exitCode === null && child.signalCode === null;
+    },
+    log: () => Buffer.concat(chunks).toString(),
+    remove: () => fs.rm(root, { recursive: true, force: true }),
+  };
+}
+
+async function listed(directory: string, prefix: string): Promise<string[]> {
+  const lines: string[] = [];
+  for (const name of (await fs.readdir(directory)).sort()) {
+    const path = join(directory, name);
+    const stat = await fs.lstat(path);
+    const shown = `${prefix}${name}`;
+    const mode = (stat.mode & 0o7777).toString(8);
+    if (stat.isDirectory()) lines.push(`${shown}/ ${mode}`, ...(await listed(path, `${shown}/`)));
+    else if (stat.isSymbolicLink()) lines.push(`${shown} -> ${await fs.readlink(path)}`);
+    else {
+      const hash = createHash('sha256')
+        .update(await fs.readFile(path))
+        .digest('hex')
+        .slice(0, 12);
+      lines.push(`${shown} ${mode} ${stat.size} bytes sha256 ${hash}`);
+    }
+  }
+  return lines;
+}
+
+/** The five steps of an update: configuration, download, link, a long command with children, a health check. */
+export function updateDocument(device: Device, site: Site, commandSeconds: number): object {
+  const action = (name: string, type: string, input: object, more: object = {}): object => ({
+    action: { name, type, input, ...more },
+  });
+  const log = device.path('var/migrate.log');
+  const script = `sleep ${commandSeconds} & sleep ${commandSeconds} & echo migrating > ${log}; wait; echo done >> ${log}`;
+  return {
+    version: '1.0',
+    steps: [
+      action('configure', 'writeFile', { path: device.path('etc/app.conf'), content: 'version = 2\n' }),
+      action('download', 'downloadFile', {
+        url: `${site.url}/app`,
+        path: device.path('bin/app'),
+        sha256: site.sha256,
+        sizeBytes: site.sizeBytes,
+      }),
+      action('switch', 'switchLink', { link: device.path('current'), target: 'releases/2' }),
+      action('migrate', 'runCommand', { command: ['/bin/sh', '-c', script] }, { snapshotPaths: [log] }),
+      action('health', 'check', { url: `${site.url}/health` }, { timeoutSeconds: 5 }),
+    ],
+  };
+}
+
+/** Processes of this machine whose command line contains `text`. */
+export async function processesWith(text: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const name of await fs.readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const line = await fs.readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+    if (line.includes(text) && Number(name) !== process.pid) found.push(Number(name));
+  }
+  return found;
+}
