@@ -2,6 +2,7 @@ import type { Answer, Cloud, CloudEnd, Details, NoLink, Replaced, Stopped } from
 import type { ExecutionIdentity } from '../execution/records.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Log } from '../host/log.ts';
+import { within } from '../host/within.ts';
 import { isTerminal } from '../jobs/classify.ts';
 import type { JobsClient, Reply, UpdateAccepted, UpdateRequest } from '../jobs/client.ts';
 import { minimalDetails } from '../jobs/details.ts';
@@ -230,24 +231,6 @@ export function createConversation(
     told(await hear(await update('IN_PROGRESS', details)));
   };
 
-  const within = async <T>(
-    waitMs: number,
-    signal: AbortSignal,
-    task: (both: AbortSignal) => Promise<T>,
-  ): Promise<T> => {
-    const limit = new AbortController();
-    const timer = clock
-      .sleep(waitMs, limit.signal)
-      .then(() => limit.abort(new Error('the time is over')))
-      .catch(() => undefined);
-    try {
-      return await task(AbortSignal.any([signal, limit.signal]));
-    } finally {
-      limit.abort(new Error('no longer needed'));
-      await timer;
-    }
-  };
-
   const startOnce = async (details: Details): Promise<Heard | Replaced> => {
     const reply = await update('IN_PROGRESS', details, { includeJobDocument: true });
     const heard = await hear(reply);
@@ -288,7 +271,7 @@ export function createConversation(
       waitingProgress = details;
       if (idle) void exclusive(sendProgress);
     },
-    ask: (waitMs, signal) => within(waitMs, signal, (both) => persist(reconcileNow, both)),
+    ask: (waitMs, signal) => within(waitMs, clock, signal, (both) => persist(reconcileNow, both)),
     fence(details, signal) {
       latest = details;
       return persist(async () => hear(await update('IN_PROGRESS', details)), signal);
@@ -303,7 +286,7 @@ export function createConversation(
           return nothing((error as Error).message);
         }
       };
-      const answer = await within(waitMs, signal, (both) => persist(attempt, both));
+      const answer = await within(waitMs, clock, signal, (both) => persist(attempt, both));
       if (answer.kind !== 'stopped' || signal.aborted) return answer;
       return { kind: 'noLink', reason: `not proved within ${Math.round(waitMs / 1000)} s` } satisfies NoLink;
     },

@@ -1,4 +1,5 @@
 import type { PlanStep, ResourceId } from '../document/plan.ts';
+import { within } from '../host/within.ts';
 import type { After, Attempt, Before, DoOutcome, UndoOutcome } from '../steps/step.ts';
 import { progressDetails } from './details.ts';
 import type { Effect, EffectTools } from './effects.ts';
@@ -178,22 +179,13 @@ async function undoWithin(
     const strange = await notAsLeft(planned, before, images.after.get(step), tools);
     if (strange !== undefined) return { result: 'failed', reason: strange };
   }
-  const limit = new AbortController();
-  const timer = tools.clock
-    .sleep(tools.limits.undoTimeoutMs, limit.signal)
-    .then(() => limit.abort(new Error('the undo took too long')))
-    .catch(() => undefined);
-  try {
-    const both = AbortSignal.any([signal, limit.signal]);
+  return await within(tools.limits.undoTimeoutMs, tools.clock, signal, async (both) => {
     const after = images.after.get(step);
     const outcome = await tools
       .stepTypeOf(planned)
       .undo(planned, before, after, attempt, tools.context, both);
     return progress.direction === 'back' ? outcome : await verifiedUndo(outcome, before, tools);
-  } finally {
-    limit.abort();
-    await timer;
-  }
+  });
 }
 
 /** The journal of another machine is undone only where this device looks as that journal says (design section 5). */

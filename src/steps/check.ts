@@ -1,5 +1,6 @@
 import type { CheckStep } from '../document/plan.ts';
 import { CannotRunError } from '../host/processes.ts';
+import { within } from '../host/within.ts';
 import { commandSpec } from './command.ts';
 import { fingerprintAt } from './fingerprint.ts';
 import type { Attempt, StepContext, StepType } from './step.ts';
@@ -59,14 +60,10 @@ async function answers(
   { clock }: StepContext,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const over = new AbortController();
-  const limit = clock.sleep(HTTP_TIMEOUT_MS, signal).then(
-    () => over.abort(new Error('no answer')),
-    () => over.abort(new Error('stopped')),
-  );
-  void limit;
   try {
-    const response = await fetch(url, { signal: over.signal, redirect: 'manual' });
+    const response = await within(HTTP_TIMEOUT_MS, clock, signal, (both) =>
+      fetch(url, { signal: both, redirect: 'manual' }),
+    );
     await response.body?.cancel();
     return response.status === status ? undefined : `${url} answers ${response.status}, not ${status}`;
   } catch (error) {

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { DownloadFileStep } from '../document/plan.ts';
 import type { DiskFile } from '../host/disk.ts';
+import { within } from '../host/within.ts';
 import { existingParent } from './paths.ts';
 import { afterOf, filePaths, openStaged, putInPlace } from './place-file.ts';
 import type { StepContext, StepType } from './step.ts';
@@ -27,34 +28,29 @@ export const downloadFile: StepType<DownloadFileStep> = {
     return { ...survey, diskNeed: [...survey.diskNeed, room] };
   },
   async do(step, before, _attempt, context, signal) {
-    const limit = AbortSignal.any([signal, deadline(step.timeoutSeconds * 1000, context, signal)]);
     try {
-      const staged = await openStaged(step.target, `${step.index}-staged`, context);
-      try {
-        await fetchAll(step, staged.file, context, limit);
-        await staged.file.sync();
-      } finally {
-        await staged.file.close();
-      }
-      signal.throwIfAborted();
-      await putInPlace(context.disk, staged.path, step.target, step.mode, undefined);
+      const limitMs = step.timeoutSeconds * 1000;
+      const staged = await within(limitMs, context.clock, signal, (both) => stage(step, context, both));
+      await putInPlace(context.disk, staged, step.target, step.mode, undefined);
       return { result: 'ok', after: await afterOf(before, context) };
     } catch (error) {
       if (signal.aborted) return { result: 'interrupted', reason: (signal.reason as Error).message };
-      if (limit.aborted) return { result: 'failed', reason: `not finished within ${step.timeoutSeconds} s` };
-      if (!(error instanceof DownloadFailed)) throw error;
-      return { result: 'failed', reason: error.message };
+      if (error instanceof DownloadFailed) return { result: 'failed', reason: error.message };
+      throw error;
     }
   },
 };
 
-function deadline(limitMs: number, { clock }: StepContext, signal: AbortSignal): AbortSignal {
-  const over = new AbortController();
-  clock.sleep(limitMs, signal).then(
-    () => over.abort(new Error('timeout')),
-    () => undefined,
-  );
-  return over.signal;
+/** Fetches into a file beside the target; its bytes are whole, checked and durable when this resolves. */
+async function stage(step: DownloadFileStep, context: StepContext, signal: AbortSignal): Promise<string> {
+  const staged = await openStaged(step.target, `${step.index}-staged`, context);
+  try {
+    await fetchAll(step, staged.file, context, signal);
+    await staged.file.sync();
+    return staged.path;
+  } finally {
+    await staged.file.close();
+  }
 }
 
 async function fetchAll(
@@ -70,10 +66,10 @@ async function fetchAll(
       await checkWhole(step, hash, sizeBytes, file);
       return;
     } catch (error) {
-      signal.throwIfAborted();
+      if (signal.aborted) throw new DownloadFailed((signal.reason as Error).message, true);
       if (error instanceof DownloadFailed && error.final) throw error;
       if (tried >= TRIES_MAX) throw new DownloadFailed(`cannot download: ${(error as Error).message}`, true);
-      await context.clock.sleep(RETRY_MS * tried, signal);
+      await context.clock.sleep(RETRY_MS * tried, signal).catch(() => undefined);
     }
   }
 }
