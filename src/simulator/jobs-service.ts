@@ -58,7 +58,8 @@ export class JobsService {
   readonly #notifier: Notifier;
   readonly #things = new Set<string>();
   readonly #jobs = new Map<string, Job>();
-  readonly #end = new AbortController();
+  /** The one that waits for the deadline of each execution in progress. */
+  readonly #watchers = new Map<Execution, AbortController>();
   #executions: Execution[] = [];
   #order = 0;
 
@@ -69,7 +70,7 @@ export class JobsService {
   }
 
   close(): void {
-    this.#end.abort(new Error('closed'));
+    for (const watcher of this.#watchers.values()) watcher.abort(new Error('closed'));
   }
 
   createThing(thing: string): void {
@@ -310,16 +311,20 @@ export class JobsService {
     void this.#watch(execution);
   }
 
-  /** One watcher per deadline: it looks again when its deadline has come, and the deadline may have moved. */
+  /** Waits for the deadline; every update that moves it brings a new watcher. */
   async #watch(execution: Execution): Promise<void> {
+    this.#watchers.get(execution)?.abort(new Error('moved'));
+    this.#watchers.delete(execution);
     const deadline = deadlineOf(execution);
     if (deadline === undefined) return;
+    const watcher = new AbortController();
+    this.#watchers.set(execution, watcher);
     try {
-      await this.#clock.sleep(Math.max(0, deadline - this.#clock.monotonicMs()), this.#end.signal);
+      await this.#clock.sleep(Math.max(0, deadline - this.#clock.monotonicMs()), watcher.signal);
     } catch {
       return;
     }
-    if (execution.status !== 'IN_PROGRESS' || deadlineOf(execution) !== deadline) return;
+    this.#watchers.delete(execution);
     this.#change(execution.thing, () => this.#finish(execution, 'TIMED_OUT', true));
   }
 
@@ -334,6 +339,7 @@ export class JobsService {
     execution.status = status;
     delete execution.inProgressDeadlineMs;
     delete execution.stepDeadlineMs;
+    void this.#watch(execution);
     const job = this.#jobs.get(execution.jobId);
     if (!job) return;
     if (this.#retries(job, execution)) {

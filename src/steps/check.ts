@@ -61,11 +61,12 @@ async function answers(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   try {
-    const response = await within(HTTP_TIMEOUT_MS, clock, signal, (both) =>
-      fetch(url, { signal: both, redirect: 'manual' }),
-    );
-    await response.body?.cancel();
-    return response.status === status ? undefined : `${url} answers ${response.status}, not ${status}`;
+    const found = await within(HTTP_TIMEOUT_MS, clock, signal, async (both) => {
+      const response = await fetch(url, { signal: both, redirect: 'manual' });
+      await response.body?.cancel();
+      return response.status;
+    });
+    return found === status ? undefined : `${url} answers ${found}, not ${status}`;
   } catch (error) {
     return `${url} does not answer: ${((error as Error).cause as Error | undefined)?.message ?? (error as Error).message}`;
   }
