@@ -32,7 +32,7 @@ export async function execute(
     jobId: open.progress.identity.jobId,
     execution: open.progress.identity.executionNumber,
   });
-  let running: RunningExecution | undefined;
+  const current: { running?: RunningExecution } = {};
 
   const conversation = createConversation(
     {
@@ -48,7 +48,7 @@ export async function execute(
       urlOf: (other, step) => urlOf(other, step, deps.facts),
       onEnd: (ended) => {
         log.info({ status: ended.status }, 'the cloud has ended the execution');
-        running?.send({ type: 'ENDED', ended });
+        current.running?.send({ type: 'ENDED', ended });
       },
     },
     {
@@ -63,7 +63,7 @@ export async function execute(
   };
   const linkAtStart = await linkFingerprint();
   const startedAt = clock.wallMs();
-  running = runExecution(
+  const running = runExecution(
     open.progress,
     settings.commit,
     {
@@ -88,6 +88,7 @@ export async function execute(
     open.life,
     foreignFailure(open, deps),
   );
+  current.running = running;
   return { key: open.key, execution: running, conversation };
 }
 

@@ -97,7 +97,9 @@ export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
           },
         }),
       ];
-      end.addEventListener('abort', () => stops.forEach((stop) => stop()));
+      end.addEventListener('abort', () => {
+        for (const stop of stops) stop();
+      });
       beat(end).catch((error: unknown) => {
         if (!end.aborted) log.error({ error: String(error) }, 'the heartbeat has stopped');
       });

@@ -138,7 +138,7 @@ export function createSeeker(deps: AgentDeps, agent: { book(): Book; look(): voi
       settings.stateDirectory,
       identity,
       {
-        plan: stored as never,
+        plan: stored,
         capacityBlocks: blocksFor(plan),
         head: (sha256) => ({
           type: 'received',

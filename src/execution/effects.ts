@@ -85,7 +85,7 @@ export function createTools(deps: ExecutionDeps): EffectTools {
       for (const record of records) deps.onRecord?.(record);
       return records;
     },
-    attachStep: (name, value) => attach(deps.disk, deps.directory, name, value as never),
+    attachStep: (name, value) => attach(deps.disk, deps.directory, name, value),
     async images({ steps }) {
       const before: [number, unknown][] = [];
       const after: [number, unknown][] = [];

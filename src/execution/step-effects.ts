@@ -102,7 +102,7 @@ async function attemptRecord(
       return {
         type: 'done',
         step,
-        after: await tools.attachStep(`after-${step}`, after as never),
+        after: await tools.attachStep(`after-${step}`, after),
         ignored: outcome.reason,
       };
     }

@@ -101,7 +101,10 @@ async function startShim(spec: ProcessSpec, { file, args, cwd, env }: ShimComman
     await once(child, 'spawn');
     const [, stdout, stderr, gate] = child.stdio as unknown as [null, Readable, Readable, Writable];
     for (const stream of [stdout, stderr, gate]) stream.on('error', () => undefined);
-    const exited = once(child, 'exit').then(([exitCode, signal]) => ({ exitCode, signal }) as never);
+    const exited = once(child, 'exit').then((end) => {
+      const [exitCode, signal] = end as [number | null, string | null];
+      return { exitCode, signal };
+    });
     return { child, gate, stdout, stderr, exited };
   } catch (error) {
     throw new CannotRunError(name, (error as Error).message, error);

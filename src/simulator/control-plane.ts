@@ -86,7 +86,7 @@ function things(app: Hono, service: JobsService): void {
 function jobs(app: Hono, service: JobsService): void {
   app.put('/jobs/:job', async (c) => {
     const body = await bodyOf(c);
-    const document = String(body['document'] ?? '');
+    const document = typeof body['document'] === 'string' ? body['document'] : '';
     if (!isJson(document)) throw new Refusal('InvalidRequest', 'document: must be JSON');
     const timeout = (body['timeoutConfig'] as { inProgressTimeoutInMinutes?: number } | undefined)
       ?.inProgressTimeoutInMinutes;

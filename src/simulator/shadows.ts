@@ -31,12 +31,12 @@ export class Shadows {
 
 function merged(old: unknown, change: unknown): unknown {
   if (!isObject(change)) return change;
-  const result: Record<string, unknown> = isObject(old) ? { ...old } : {};
+  const result = new Map(isObject(old) ? Object.entries(old) : []);
   for (const [key, value] of Object.entries(change)) {
-    if (value === null) delete result[key];
-    else result[key] = merged(result[key], value);
+    if (value === null) result.delete(key);
+    else result.set(key, merged(result.get(key), value));
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

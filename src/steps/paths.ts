@@ -78,7 +78,7 @@ export async function preparePaths(step: PlanStep, context: StepContext): Promis
   try {
     for (const [number, id] of step.touches.entries()) {
       const { found, image } = await takeImage(pathOf(id), `${step.index}-${number}`, context);
-      resources.push({ id, fingerprint: found, image: image as unknown as Json });
+      resources.push({ id, fingerprint: found, image: image });
     }
     return { ok: true, before: { resources } };
   } catch (error) {

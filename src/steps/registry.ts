@@ -20,5 +20,5 @@ const STEP_TYPES: { [T in PlanStep['type']]: StepType<Extract<PlanStep, { type: 
 
 /** The type that knows how to do and undo a step. */
 export function stepTypeOf(step: PlanStep): StepType {
-  return STEP_TYPES[step.type] as unknown as StepType;
+  return STEP_TYPES[step.type];
 }

@@ -52,7 +52,7 @@ const nodes = Object.values(map).map(({ state, transitions }) => ({
   ...(state as unknown as Snapshot),
   next: (Object.values(transitions) as { event: unknown; state: unknown }[]).map(({ event, state: to }) => ({
     event: event as { type: string },
-    to: to as unknown as Snapshot,
+    to: to as Snapshot,
   })),
 }));
 

@@ -238,7 +238,7 @@ async function actThree(scene: Scene): Promise<void> {
     say('the vote is first now, and only its answer is lost; then the cancel comes');
     const refused = await forceCancel(scene, device, 'update-3b').then(
       () => 'accepted',
-      (error: Error) => error.name,
+      (error: unknown) => (error as Error).name,
     );
     stopAnswers();
     holds('AWS refuses the cancel', refused === 'InvalidStateTransitionException');

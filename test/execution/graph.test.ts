@@ -59,14 +59,14 @@ function explore(plan: Plan, events: readonly AnyEventObject[]): Map<string, Exp
         ...events,
       ] as never[];
     },
-  } as never) as unknown as AdjacencyMap<never, never>;
+  }) as unknown as AdjacencyMap<never, never>;
   return new Map(
     Object.entries(map).map(([key, { state, transitions }]) => {
       const { value, context } = state as unknown as { value: unknown; context: Situation };
       const next = (Object.values(transitions) as { event: unknown; state: unknown }[]).map(
         ({ event, state: to }) => ({
-          event: event as unknown as AnyEventObject,
-          key: keyOf(to as unknown as { value: unknown; context: Situation }),
+          event: event as AnyEventObject,
+          key: keyOf(to as { value: unknown; context: Situation }),
         }),
       );
       return [key, { value: String(value), context, next }];
