@@ -11,6 +11,8 @@ export default tseslint.config(
         'error',
         { considerDefaultExhaustiveForUnions: true },
       ],
+      // It also wants inferred type arguments to be spelt out.
+      '@typescript-eslint/no-unnecessary-type-assertion': 'off',
       // Ports are made of closures, and promise more than some implementations need.
       '@typescript-eslint/unbound-method': 'off',
       '@typescript-eslint/require-await': 'off',
@@ -28,6 +30,7 @@ export default tseslint.config(
   {
     files: ['test/**'],
     rules: {
+      '@typescript-eslint/no-unnecessary-type-conversion': 'off',
       '@typescript-eslint/no-unsafe-argument': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',
       '@typescript-eslint/no-unsafe-member-access': 'off',

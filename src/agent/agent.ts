@@ -179,7 +179,7 @@ export function createAgent(deps: AgentDeps): Agent {
       const { value, context } = actor.getSnapshot();
       const identity = current?.execution.progress.identity;
       return {
-        state: String(value),
+        state: value,
         linkUp: context.linkUp,
         ...(context.stranded && { stranded: context.stranded.reason }),
         ...(current &&

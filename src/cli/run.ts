@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { createAgent } from '../agent/agent.ts';
+import { type AgentDeps, createAgent } from '../agent/agent.ts';
 import { bootId, machineId } from '../host/boot.ts';
 import { systemClock } from '../host/clock.ts';
 import { createLog } from '../host/log.ts';
@@ -15,8 +15,11 @@ import { CommandFailed } from './command-failed.ts';
 import { agentSettings, readConfig, stepSettings, transportOptions } from './settings.ts';
 import { packageVersion } from './version.ts';
 
-/** `evenkeel run`: wires the agent to this machine, and owns the signals. Returns when drained by SIGTERM or SIGINT. */
-export async function run(options: { config?: string }): Promise<void> {
+/**
+ * `evenkeel run`: wires the agent to this machine, and owns the signals. Returns when drained by SIGTERM or SIGINT.
+ * `onRecord` hears of each journal record as soon as it is durable.
+ */
+export async function run(options: { config?: string }, onRecord?: AgentDeps['onRecord']): Promise<void> {
   const configPath = options.config === undefined ? undefined : resolve(options.config);
   const config = readConfig(configPath);
   const settings = agentSettings(config, configPath);
@@ -68,6 +71,7 @@ export async function run(options: { config?: string }): Promise<void> {
     machineId: machine,
     agentVersion: packageVersion(),
     log,
+    ...(onRecord && { onRecord }),
   });
 
   let draining = false;

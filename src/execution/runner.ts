@@ -131,7 +131,7 @@ export function runExecution(
       return actor.getSnapshot().context.progress;
     },
     get move() {
-      return String(actor.getSnapshot().value);
+      return actor.getSnapshot().value;
     },
     done,
   };

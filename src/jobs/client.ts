@@ -176,8 +176,8 @@ function rejectedReply(body: unknown): Reply<never> {
   if (!read) return { kind: 'noAnswer', reason: 'the refusal cannot be read' };
   return {
     kind: 'rejected',
-    code: errorCode(String(read.code)),
-    rawCode: String(read.code),
+    code: errorCode(read.code),
+    rawCode: read.code,
     message: read.message,
     ...(read.executionState && { executionState: read.executionState }),
   };

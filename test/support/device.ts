@@ -5,9 +5,11 @@ import * as fs from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { until } from './until.ts';
 
 /** A device on this machine: a directory with an application, a site that serves its next version, and the agent. */
 
+const AT_RECORD = new URL('./agent-at-record.mjs', import.meta.url).pathname;
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
 const NEW_BINARY = Buffer.from('#!/bin/sh\necho version 2\n'.repeat(4096));
 
@@ -46,6 +48,11 @@ export interface Device {
   /** Every file and link of the device with its content, as lines; two that are equal are the same device. */
   files(): Promise<string[]>;
   start(): Promise<void>;
+  /**
+   * Starts an agent that dies, or stands still for a moment, at its n-th journal record. Resolves to true when it is
+   * there, and to false when `enough` says that it never will be.
+   */
+  startUntil(record: number, then: 'kill' | 'pause', enough: () => Promise<boolean>): Promise<boolean>;
   /** Ends the agent's process and waits for its end. */
   stop(signal: NodeJS.Signals): Promise<number | null>;
   readonly running: boolean;
@@ -82,19 +89,31 @@ export async function createDevice(
 
   let child: ChildProcess | undefined;
   const chunks: Buffer[] = [];
+  const launch = async (args: readonly string[]): Promise<ChildProcess> => {
+    const launched = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    child = launched;
+    for (const stream of [launched.stdout, launched.stderr])
+      stream?.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await once(launched, 'spawn');
+    return launched;
+  };
   return {
     thing,
     root,
     config,
     path,
     files: () => listed(join(root, 'device'), ''),
-    async start() {
-      child = spawn(process.execPath, [MAIN, 'run', '--config', config], {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk));
-      child.stderr?.on('data', (chunk: Buffer) => chunks.push(chunk));
-      await once(child, 'spawn');
+    start: async () => void (await launch([MAIN, 'run', '--config', config])),
+    async startUntil(record, then, enough) {
+      const launched = await launch([AT_RECORD, config, String(record), then]);
+      let there = false;
+      const reached = (): void => {
+        there = true;
+      };
+      launched.once('message', reached);
+      launched.once('exit', reached);
+      await until(`record ${record}`, async () => there || (await enough()));
+      return there;
     },
     async stop(signal) {
       const ending = child;
