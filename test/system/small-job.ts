@@ -7,7 +7,7 @@ import { until } from '../support/until.ts';
 
 /** A job of three quick steps that writes, switches and runs a command; small, so that it can be run very often. */
 
-export const jobOf = ({ device }: Stage): string => `job-${device.thing}`;
+export const jobOf = ({ device }: Pick<Stage, 'device'>): string => `job-${device.thing}`;
 
 export interface Stage {
   device: Device;
