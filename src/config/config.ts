@@ -61,7 +61,7 @@ export const configSchema = z.strictObject({
   mode: z
     .enum(['run', 'observe'])
     .default('run')
-    .describe('observe: plan, survey and report grades; start nothing.'),
+    .describe('With observe, jobs are planned, surveyed and graded, and nothing is started.'),
   jobs: z
     .strictObject({
       heartbeatSeconds: seconds(1, 86_400)

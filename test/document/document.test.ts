@@ -1,0 +1,206 @@
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect, test } from 'vitest';
+import { defaultConfig } from '../../src/config/config.ts';
+import { readDocument, sameDocument, withoutUrlQueries } from '../../src/document/document.ts';
+import { policyProblems } from '../../src/document/policy.ts';
+
+const FACTS = { thing: 'boat-1', model: 'pi4' };
+
+function job(action: object, more: object = {}): object {
+  return { version: '1.0', steps: [{ action: { name: 'one', ...action } }], ...more };
+}
+
+function stepOf(action: object) {
+  const read = readDocument(job(action), FACTS);
+  if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  return read.plan.steps[0];
+}
+
+function problemsOf(document: unknown): string[] {
+  const read = readDocument(document, FACTS);
+  return read.ok ? [] : read.problems.map(({ path, reason }) => `${path}: ${reason}`);
+}
+
+describe('documents of AWS IoT Device Client', () => {
+  test('a command is split at commas, and a backslash keeps one', () => {
+    const step = stepOf({ type: 'runCommand', input: { command: 'echo, one\\, two ,three' } });
+    expect(step).toMatchObject({ argv: ['echo', 'one, two', 'three'], grade: 'none' });
+  });
+
+  test('booleans may be text, and empty parameters are absent', () => {
+    const step = stepOf({
+      type: 'runHandler',
+      input: { handler: 'site.sh', args: ['a'], path: '' },
+      runAsUser: '',
+      ignoreStepFailure: 'true',
+    });
+    expect(step).toMatchObject({ handler: 'site.sh', args: ['a'], ignoreFailure: true });
+    expect(step).not.toHaveProperty('runAsUser');
+    expect(step).not.toHaveProperty('directory');
+  });
+
+  test('the stock download handler is a download', () => {
+    const args = ['https://h/f?x=1', '/opt/f'];
+    const step = stepOf({ type: 'runHandler', input: { handler: 'download-file.sh', args } });
+    expect(step).toMatchObject({ type: 'downloadFile', target: '/opt/f', urlHasQuery: true, grade: 'full' });
+  });
+
+  test('a final step is the last step', () => {
+    const read = readDocument(
+      job(
+        { type: 'runCommand', input: { command: 'true' } },
+        {
+          finalStep: { action: { name: 'last', type: 'runCommand', input: { command: 'sync' } } },
+        },
+      ),
+      FACTS,
+    );
+    expect(read).toMatchObject({
+      ok: true,
+      plan: { steps: [{ index: 0 }, { index: 1, path: 'finalStep.action' }] },
+    });
+  });
+
+  test('the old form is one handler', () => {
+    const read = readDocument({ operation: 'site.sh', args: ['a', 'b'] }, FACTS);
+    expect(read).toMatchObject({
+      ok: true,
+      plan: { dialect: 'operation', steps: [{ type: 'runHandler', handler: 'site.sh', args: ['a', 'b'] }] },
+    });
+  });
+
+  test('conditions are compared with what the device is', () => {
+    const action = { type: 'runCommand', input: { command: 'true' } };
+    const when = (value: string): object => ({
+      conditions: [{ conditionKey: 'model', conditionValue: [value], type: 'stringEqual' }],
+    });
+    expect(problemsOf(job(action, when('pi4')))).toEqual([]);
+    expect(problemsOf(job(action, when('pi5')))).toEqual([
+      'conditions[0].conditionKey: this device has model=pi4',
+    ]);
+  });
+
+  test('what nobody knows is ignored', () => {
+    expect(
+      problemsOf(job({ type: 'runCommand', input: { command: 'true', more: 1 }, other: 2 }, { x: 3 })),
+    ).toEqual([]);
+  });
+});
+
+describe('what is wrong is named with its place', () => {
+  test.each([
+    [{}, 'version: must be "1.0"'],
+    [
+      job({ type: 'downloadFile', input: { url: 'ftp://x', path: '/a' } }),
+      'steps[0].action.input.url: must be an https URL',
+    ],
+    [
+      job({ type: 'writeFile', input: { path: 'etc/x' } }),
+      'steps[0].action.input.path: must be an absolute path',
+    ],
+    [
+      job({ type: 'removeFile', input: { path: '/proc/1' } }),
+      'steps[0].action.input.path: must not be under /proc',
+    ],
+    [
+      job({ type: 'removeFile', input: { path: '/a/../b' } }),
+      'steps[0].action.input.path: must be a path without ., .., // or a trailing /',
+    ],
+    [job({ type: 'fly' }), 'steps[0].action.type: is not known: "fly"'],
+    [
+      job({ type: 'runCommand', input: { command: 'a b' } }),
+      'steps[0].action.input.command: the program must not contain white space: separate arguments by commas',
+    ],
+    [
+      job({ type: 'runHandler', input: { handler: '../x' } }),
+      'steps[0].action.input.handler: must be a plain file name',
+    ],
+  ])('%j', (document, problem) => {
+    expect(problemsOf(document)).toContain(problem);
+  });
+
+  test('behind a pivot only what can be tried again may follow', () => {
+    const command = (name: string, more: object): object => ({
+      action: { name, type: 'runCommand', input: { command: 'true' }, ...more },
+    });
+    const steps = [command('a', { pivot: true, idempotent: true }), command('b', {})];
+    expect(problemsOf({ version: '1.0', steps })).toEqual([
+      'steps[1].action: must be idempotent: from the pivot on the job goes only forward',
+    ]);
+  });
+});
+
+test('policy names the rule and the place', () => {
+  const read = readDocument(
+    job({ type: 'downloadFile', input: { url: 'http://h/f', path: '/boot/x' } }),
+    FACTS,
+  );
+  if (!read.ok) throw new Error('not read');
+  expect(policyProblems(read.plan, defaultConfig().policy)).toEqual([
+    { path: 'steps[0].action', rule: 'policy.allowHttp: the url must be https' },
+    { path: 'steps[0].action', rule: 'policy.deniedPaths: /boot/x' },
+  ]);
+});
+
+test('J14: no query of a URL is kept, and it makes no difference', () => {
+  const of = (query: string): object => ({ a: [`https://h/f${query}`, `get https://h/g${query} now`] });
+  expect(JSON.stringify(withoutUrlQueries(of('?secret=1')))).not.toContain('secret');
+  expect(sameDocument(of('?a=1'), of('?b=2'))).toBe(true);
+  expect(sameDocument(of(''), { a: [] })).toBe(false);
+});
+
+const keys = fc.constantFrom(
+  'version',
+  'steps',
+  'action',
+  'type',
+  'input',
+  'command',
+  'handler',
+  'args',
+  'url',
+  'path',
+  'name',
+  'operation',
+  'conditions',
+  'finalStep',
+  'snapshotPaths',
+  'undo',
+  'pivot',
+);
+const leaves = fc.oneof(
+  fc.constantFrom(
+    '1.0',
+    'runCommand',
+    'runHandler',
+    'writeFile',
+    'check',
+    'downloadFile',
+    'switchLink',
+    'removeFile',
+    '/a',
+    'https://h/f',
+    '',
+  ),
+  fc.string(),
+  fc.integer(),
+  fc.boolean(),
+  fc.constant(null),
+);
+const almostDocuments = fc.letrec((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small' },
+    leaves,
+    fc.array(tie('value'), { maxLength: 4 }),
+    fc.dictionary(keys, tie('value'), { maxKeys: 6 }),
+  ),
+})).value;
+
+property.prop([fc.oneof(almostDocuments, fc.jsonValue(), fc.anything())], { numRuns: 3000 })(
+  'I9: whatever a document is, it is a frozen plan or problems with places, never a throw',
+  (document) => {
+    const read = readDocument(document, FACTS);
+    if (read.ok) expect(Object.isFrozen(read.plan.steps)).toBe(true);
+    else expect(read.problems.length).toBeGreaterThan(0);
+  },
+);
