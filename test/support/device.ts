@@ -103,7 +103,9 @@ export async function createDevice(
     config,
     path,
     files: () => listed(join(root, 'device'), ''),
-    start: async () => void (await launch([MAIN, 'run', '--config', config])),
+    async start() {
+      await launch([MAIN, 'run', '--config', config]);
+    },
     async startUntil(record, then, enough) {
       const launched = await launch([AT_RECORD, config, String(record), then]);
       let there = false;
