@@ -133,7 +133,8 @@ export async function createDevice(
   };
 }
 
-async function listed(directory: string, prefix: string): Promise<string[]> {
+/** Every entry below a directory with its mode and content, as lines. */
+export async function listed(directory: string, prefix: string): Promise<string[]> {
   const lines: string[] = [];
   for (const name of (await fs.readdir(directory)).sort()) {
     const path = join(directory, name);

@@ -119,7 +119,11 @@ describe.each([
     const { url } = await broker();
     const first = await up(transport(url, 'same'));
     let downs = 0;
-    first.subscribe({ onDown: () => void (downs += 1) });
+    first.subscribe({
+      onDown: () => {
+        downs += 1;
+      },
+    });
     const second = await up(transport(url, 'same'));
     await until('the first to be thrown out', () => downs > 0);
     await second.close();
