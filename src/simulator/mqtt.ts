@@ -25,6 +25,11 @@ export interface MqttPlaneDeps {
 
 export async function startMqttPlane(host: string, port: number, deps: MqttPlaneDeps): Promise<MqttPlane> {
   const clients = new Map<string, Client>();
+  let answers = 0;
+  const nextAnswer = (): number => {
+    answers += 1;
+    return answers;
+  };
   const broker = await Aedes.createBroker({
     authorizePublish(client, packet, done) {
       if (client && packet.topic.startsWith('$aws/')) {
@@ -33,7 +38,7 @@ export async function startMqttPlane(host: string, port: number, deps: MqttPlane
           client.close();
           return;
         }
-        void answer(client, packet, deps);
+        void answer(client, packet, deps, nextAnswer);
       }
       done(null);
     },
@@ -73,6 +78,7 @@ async function answer(
   client: Client,
   packet: PublishPacket,
   { plane, faults, clock }: MqttPlaneDeps,
+  nextAnswer: () => number,
 ): Promise<void> {
   const parsed = parseTopic(packet.topic);
   if (!parsed) return;
@@ -87,6 +93,10 @@ async function answer(
   if ((await faults.answer(request, answered)).kind === 'drop') return;
   client.publish(
     {
+      // aedes drops what is older than the last packet of the same origin, as a duplicate. An answer may overtake a
+      // notification, so the two must not count as one origin.
+      brokerId: 'answers',
+      brokerCounter: nextAnswer(),
       cmd: 'publish',
       topic: `${packet.topic}/${answered.verdict}`,
       payload: Buffer.from(JSON.stringify(answered.body)),
@@ -94,7 +104,7 @@ async function answer(
       qos: 0,
       retain: false,
       dup: false,
-    },
+    } as PublishPacket,
     () => undefined,
   );
 }
