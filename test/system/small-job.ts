@@ -5,7 +5,10 @@ import { createDevice, type Device } from '../support/device.ts';
 import { executionsIn } from '../support/journals.ts';
 import { until } from '../support/until.ts';
 
-/** A job of three quick steps that writes, switches and runs a command; small, so that it can be run very often. */
+/**
+ * A job of four quick steps that writes, switches and runs a command; small, so that it can be run very often. One file
+ * is written twice: undone in the wrong order it would end as something that never was.
+ */
 
 export const jobOf = ({ device }: Pick<Stage, 'device'>): string => `job-${device.thing}`;
 
@@ -36,6 +39,7 @@ export function smallDocument(device: Device, lastCommand = 'true'): object {
   return {
     version: '1.0',
     steps: [
+      action('begin', 'writeFile', { path: device.path('etc/app.conf'), content: 'version = 1.5\n' }),
       action('configure', 'writeFile', { path: device.path('etc/app.conf'), content: 'version = 2\n' }),
       action('switch', 'switchLink', { link: device.path('current'), target: 'releases/2' }),
       action(
