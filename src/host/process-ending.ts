@@ -5,7 +5,7 @@ import type { ProcessIdentity } from './processes.ts';
 /** TERM, grace, KILL, until nothing of one run is alive. */
 export interface Ending {
   clock: Clock;
-  log?: { warn(fields: object, message: string): void };
+  log?: { warn(fields: object, message: string): void } | undefined;
 }
 
 const POLL_MIN_MS = 5;

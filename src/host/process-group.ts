@@ -19,6 +19,7 @@ import { type FindUser, findUser } from './users.ts';
 const DRAIN_MS_MAX = 300;
 /** Children that are just ending with the program are not survivors. */
 const SURVIVOR_LOOK_MS = 50;
+const SURVIVED_RUNS_MAX = 256;
 
 export interface ProcessGroupDeps {
   clock: Clock;
@@ -34,7 +35,9 @@ export interface ProcessGroupDeps {
  * dies is out of reach.
  */
 export function createProcessGroups(deps: ProcessGroupDeps): Processes {
-  const ending: Ending = { clock: deps.clock, ...(deps.log && { log: deps.log }) };
+  const ending: Ending = { clock: deps.clock, log: deps.log };
+  /** By token: what runs of this life left running, to be known also where it has dropped its token. */
+  const survived = new Map<string, Set<string>>();
   return {
     async run(spec, record, signal) {
       const token = deps.clock.uuid();
@@ -53,15 +56,27 @@ export function createProcessGroups(deps: ProcessGroupDeps): Processes {
         return neverBegun();
       }
       shim.gate.end(GO);
-      return await follow({ spec, command, shim, identity, signal, ending });
+      const known = new Set<string>();
+      const result = await follow({ spec, command, shim, identity, signal, known, ending });
+      if (result.survivors > 0) remember(survived, token, known);
+      return result;
     },
 
     async fence(identity, graceMs) {
       // Another boot: nothing of it can be alive, and its pids are other processes now.
       if (identity.bootId !== deps.bootId) return { ended: 0 };
-      return { ended: await endFamily(identity, graceMs, new Set(), ending) };
+      const known = survived.get(identity.token) ?? new Set();
+      const ended = await endFamily(identity, graceMs, known, ending);
+      survived.delete(identity.token);
+      return { ended };
     },
   };
+}
+
+function remember(survived: Map<string, Set<string>>, token: string, known: Set<string>): void {
+  survived.set(token, known);
+  const [oldest] = survived.keys();
+  if (survived.size > SURVIVED_RUNS_MAX && oldest !== undefined) survived.delete(oldest);
 }
 
 interface Shim {
@@ -78,6 +93,8 @@ interface Following {
   shim: Shim;
   identity: ProcessIdentity;
   signal: AbortSignal;
+  /** All processes of it that were ever seen. */
+  known: Set<string>;
   ending: Ending;
 }
 
@@ -99,6 +116,7 @@ async function startShim(spec: ProcessSpec, { file, args, cwd, env }: ShimComman
     // A group and a session of its own; the fourth pipe is what the shim waits on.
     const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
     await once(child, 'spawn');
+    child.on('error', () => undefined);
     const [, stdout, stderr, gate] = child.stdio as unknown as [null, Readable, Readable, Writable];
     for (const stream of [stdout, stderr, gate]) stream.on('error', () => undefined);
     const exited = once(child, 'exit').then((end) => {
@@ -134,13 +152,12 @@ async function holdBack(shim: Shim): Promise<void> {
 }
 
 async function follow(following: Following): Promise<ProcessResult> {
-  const { spec, command, shim, identity, ending } = following;
+  const { spec, command, shim, identity, known, ending } = following;
   const stdout = drain(shim.stdout, spec.outputBytesMax);
   const stderr = drain(shim.stderr, spec.outputBytesMax);
-  const known = new Set<string>();
   const ended = await firstEnd(following);
-  // Looked at before the drain, so that a session without its leader and without the token is still known as ours.
-  await findFamily(identity, known);
+  // Before the drain: here, what left both leader and token behind is still found by the number of their group.
+  await findFamily(identity, known, ended === null);
   if (ended) await endFamily(identity, spec.graceMs, known, ending);
   const exit = await shim.exited;
   await within(DRAIN_MS_MAX, ending.clock, Promise.all([stdout.closed, stderr.closed]));
@@ -185,7 +202,7 @@ async function firstEnd({ spec, shim, signal, ending }: Following): Promise<Proc
 function drain(stream: Readable, bytesMax: number): { tail: OutputTail; closed: Promise<unknown> } {
   const tail = createOutputTail(bytesMax);
   stream.on('data', (chunk: Buffer) => tail.push(chunk));
-  return { tail, closed: once(stream, 'close') };
+  return { tail, closed: new Promise((resolve) => stream.once('close', resolve)) };
 }
 
 /** What survives may go on writing: its pipe stays open and is read to nowhere, and holds nothing of ours up. */

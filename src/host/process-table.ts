@@ -50,15 +50,16 @@ export function keyOf({ pid, startTime }: ProcessRow): string {
  * All living processes of the run that `identity` names, and never another: its leader and what carries its token;
  * the group and session of the leader as far as one of these still stands in it, since while a group has members
  * its number is nobody else's; and all their descendants. `known` holds the processes found before (`keyOf`), which
- * stay ours when they drop their token; it grows with each call.
+ * stay ours when they drop their token; it grows with each call. `justEnded`: the leader was reaped this moment, so
+ * the number of its group cannot have been given away yet.
  */
 export async function findFamily(
   identity: ProcessIdentity,
   known: Set<string>,
-  self: number = process.pid,
+  justEnded = false,
 ): Promise<ProcessRow[]> {
   const rows = (await readRows()).filter(
-    ({ pid, startTime }) => pid !== self && startTime >= Number(identity.startTime),
+    ({ pid, startTime }) => pid !== process.pid && startTime >= Number(identity.startTime),
   );
   const ours = new Set<ProcessRow>();
   for (const row of rows) {
@@ -66,13 +67,13 @@ export async function findFamily(
       ours.add(row);
   }
   const inFamily = (row: ProcessRow): boolean => row.group === identity.pid || row.session === identity.pid;
-  if ([...ours].some(inFamily)) for (const row of rows.filter(inFamily)) ours.add(row);
+  if (justEnded || [...ours].some(inFamily)) for (const row of rows.filter(inFamily)) ours.add(row);
   addDescendants(rows, ours);
   for (const row of ours) known.add(keyOf(row));
   return [...ours].filter(({ alive }) => alive);
 }
 
-export function isLeader(row: ProcessRow, identity: ProcessIdentity): boolean {
+function isLeader(row: ProcessRow, identity: ProcessIdentity): boolean {
   return row.pid === identity.pid && String(row.startTime) === identity.startTime;
 }
 
