@@ -23,19 +23,24 @@ const USER_NAME_LENGTH_MAX = 256;
  */
 export async function findUser(name: string): Promise<User | undefined> {
   if (!isUserName(name)) return undefined;
-  return userIn(await readPasswd(), name) ?? userIn(await askNameService(name), name);
+  const isIt = (user: User): boolean => user.name === name;
+  return usersIn(await readPasswd()).find(isIt) ?? usersIn(await askNameService(name)).find(isIt);
 }
 
-/** Finds `name` in text of the form of /etc/passwd (man 5 passwd); lines that are not of that form are passed over. */
-export function userIn(passwd: string, name: string): User | undefined {
-  for (const line of passwd.split('\n')) {
+/** The account with that number; `undefined` when it has no name here. */
+export async function findUserById(uid: number): Promise<User | undefined> {
+  const isIt = (user: User): boolean => user.uid === uid;
+  return usersIn(await readPasswd()).find(isIt) ?? usersIn(await askNameService(String(uid))).find(isIt);
+}
+
+/** Reads text of the form of /etc/passwd (man 5 passwd); lines that are not of that form are passed over. */
+export function usersIn(passwd: string): User[] {
+  return passwd.split('\n').flatMap((line) => {
     const fields = line.split(':');
-    if (fields.length < 7 || fields[0] !== name) continue;
-    const [, , uid = '', gid = '', , home = '', shell = ''] = fields;
-    if (!isId(uid) || !isId(gid)) continue;
-    return { name, uid: Number(uid), gid: Number(gid), home: home || '/', shell: shell || '/bin/sh' };
-  }
-  return undefined;
+    const [name = '', , uid = '', gid = '', , home = '', shell = ''] = fields;
+    if (fields.length < 7 || !isUserName(name) || !isId(uid) || !isId(gid)) return [];
+    return [{ name, uid: Number(uid), gid: Number(gid), home: home || '/', shell: shell || '/bin/sh' }];
+  });
 }
 
 function isUserName(name: string): boolean {
@@ -56,9 +61,11 @@ async function readPasswd(): Promise<string> {
   }
 }
 
-async function askNameService(name: string): Promise<string> {
+async function askNameService(nameOrNumber: string): Promise<string> {
   try {
-    const { stdout } = await promisify(execFile)('getent', ['passwd', name], { timeout: GETENT_TIMEOUT_MS });
+    const { stdout } = await promisify(execFile)('getent', ['passwd', nameOrNumber], {
+      timeout: GETENT_TIMEOUT_MS,
+    });
     return stdout;
   } catch {
     // No getent, or no such name: either way nobody is known by it.

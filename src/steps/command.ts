@@ -1,37 +1,50 @@
-import { dirname } from 'node:path';
 import type { PlanStep } from '../document/plan.ts';
+import type { Disk } from '../host/disk.ts';
 import {
   CannotRunError,
   type ProcessIdentity,
   type ProcessResult,
   type ProcessSpec,
 } from '../host/processes.ts';
-import { findUser } from '../host/users.ts';
-import { afterOf, pathOf, undoPaths } from './paths.ts';
+import { findUser, findUserById } from '../host/users.ts';
+import { afterOf, existingParent, pathOf, undoPaths } from './paths.ts';
 import type { After, Attempt, Before, DoOutcome, Output, StepContext, UndoOutcome } from './step.ts';
 
 /** What `runCommand` and `runHandler` share: a program, its end, and the undo of what it touched. */
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const UNDO_STDERR_CHARS_MAX = 300;
 
-export function commandSpec(
+/** A program of a step, and the account that it runs under; without one, the agent's own. */
+export interface Program {
+  argv: readonly string[];
+  user: string | undefined;
+}
+
+/** The specification of one run. `ordinal` tells the runs of one attempt apart. */
+export async function commandSpec(
   step: PlanStep,
-  argv: readonly string[],
+  { argv, user }: Program,
   direction: 'do' | 'undo',
   attempt: Attempt,
-  { key, directory, settings }: StepContext,
-): ProcessSpec {
+  { key, settings }: StepContext,
+  ordinal?: number,
+): Promise<ProcessSpec> {
+  const run = ordinal === undefined ? '' : `-${ordinal}`;
   return {
-    name: `${key}-${step.index}-${direction}-${attempt.number}`,
+    name: `${key}-${step.index}-${direction}-${attempt.number}${run}`,
     argv,
-    ...(step.runAsUser !== undefined && { user: step.runAsUser }),
-    cwd: step.runAsUser === undefined ? directory : '/',
+    ...(user !== undefined && { user }),
+    // Not the execution's directory: a relative path of a program must not reach the journal.
+    cwd: '/',
     env: {
       PATH,
       LANG: 'C.UTF-8',
+      ...(await accountOf(user)),
       EVENKEEL_EXECUTION: key,
       EVENKEEL_STEP: String(step.index + 1),
       EVENKEEL_DIRECTION: direction,
+      EVENKEEL_ATTEMPT: String(attempt.number),
     },
     timeoutMs: step.timeoutSeconds * 1000,
     graceMs: settings.graceMs,
@@ -39,10 +52,17 @@ export function commandSpec(
   };
 }
 
+/** What a login would say of the account (man 7 environ); nothing for one that has no entry, as in a bare container. */
+async function accountOf(user: string | undefined): Promise<Record<string, string>> {
+  const account = user === undefined ? await findUserById(process.geteuid?.() ?? 0) : await findUser(user);
+  if (!account) return {};
+  return { HOME: account.home, USER: account.name, LOGNAME: account.name, SHELL: account.shell };
+}
+
 /** Runs the step's program; a finished one's effects are durable when this resolves with `ok`. */
 export async function runProgram(
   step: PlanStep & { stderrLinesMax?: number },
-  argv: readonly string[],
+  program: Program,
   before: Before,
   attempt: Attempt,
   context: StepContext,
@@ -54,12 +74,12 @@ export async function runProgram(
     return attempt.record(started);
   };
   try {
-    const spec = commandSpec(step, argv, 'do', attempt, context);
+    const spec = await commandSpec(step, program, 'do', attempt, context);
     const ended = await context.processes.run(spec, record, signal);
     const output = { stdout: ended.stdoutTail, stderr: ended.stderrTail };
     const wrong = notFinished(step, ended, signal, output);
     if (wrong) return wrong;
-    await syncTouched(step, context);
+    await syncTouched(step.touches, context.disk);
     const after: After = {
       ...(await afterOf(before, context)),
       ...(ended.survivors > 0 && identity && { process: identity }),
@@ -100,20 +120,23 @@ function notFinished(
 }
 
 /** What a child wrote is not durable until its file system is: without this a power cut loses it (section 6). */
-async function syncTouched(step: PlanStep, { disk }: StepContext): Promise<void> {
-  if (step.touches.length === 0) {
+async function syncTouched(touches: PlanStep['touches'], disk: Disk): Promise<void> {
+  if (touches.length === 0) {
     await disk.syncAll();
     return;
   }
-  for (const parent of new Set(step.touches.map((id) => dirname(pathOf(id))))) {
-    if (await disk.lstat(parent)) await disk.syncFileSystem(parent);
-  }
+  const places = new Set<string>();
+  for (const id of touches) places.add(await existingParent(disk, pathOf(id)));
+  for (const place of places) await disk.syncFileSystem(place);
 }
 
-/** Ends what the finished step left running, runs its undo command, then puts its paths back. */
+/**
+ * Ends what the finished step left running, runs its undo command, then puts its paths back, also where the command
+ * failed: a path that is right is worth something by itself.
+ */
 export async function undoProgram(
   step: PlanStep,
-  argv: readonly string[] | undefined,
+  program: Program | undefined,
   before: Before,
   after: After | undefined,
   attempt: Attempt,
@@ -121,40 +144,44 @@ export async function undoProgram(
   signal: AbortSignal,
 ): Promise<UndoOutcome> {
   if (after?.process) await context.processes.fence(after.process, context.settings.graceMs);
-  const failed = argv && (await undoByCommand(step, argv, attempt, context, signal));
+  const failed = program && (await undoByCommand(step, program, attempt, context, signal));
   const paths = await undoPaths(before, after, context);
-  return failed ?? paths;
+  if (failed === undefined || paths.result === 'ok') {
+    return failed === undefined ? paths : { result: 'failed', reason: failed };
+  }
+  return { result: 'failed', reason: `${failed}; ${paths.reason}` };
 }
 
+/** Why the undo command failed; `undefined` when it is done and durable. */
 async function undoByCommand(
   step: PlanStep,
-  argv: readonly string[],
+  program: Program,
   attempt: Attempt,
   context: StepContext,
   signal: AbortSignal,
-): Promise<UndoOutcome | undefined> {
+): Promise<string | undefined> {
   try {
-    const spec = commandSpec(step, argv, 'undo', attempt, context);
-    const ended = await context.processes.run(spec, attempt.record, signal);
-    if (ended.exitCode === 0) {
-      await syncTouched(step, context);
+    const spec = await commandSpec(step, program, 'undo', attempt, context);
+    const result = await context.processes.run(spec, (identity) => attempt.record(identity), signal);
+    const { exitCode, ended, stderrTail } = result;
+    if (exitCode === 0 && ended === null) {
+      await syncTouched(step.touches, context.disk);
       return undefined;
     }
-    const how = ended.ended ?? ended.signal ?? `exit status ${ended.exitCode}`;
-    return {
-      result: 'failed',
-      reason: `the undo command ended with ${how}: ${ended.stderrTail.trim().slice(-300)}`,
-    };
+    const how = ended ?? result.signal ?? `exit status ${exitCode}`;
+    const said = stderrTail.trim().slice(-UNDO_STDERR_CHARS_MAX);
+    return `the undo command ended with ${how}${said && `: ${said}`}`;
   } catch (error) {
-    if (error instanceof CannotRunError) return { result: 'failed', reason: error.message };
+    if (error instanceof CannotRunError) return error.message;
     throw error;
   }
 }
 
 /** A user that does not exist is REJECTED, never downgraded to the agent's own. */
-export async function userProblems(
-  step: PlanStep,
-): Promise<{ kind: 'never'; path: string; reason: string }[]> {
-  if (step.runAsUser === undefined || (await findUser(step.runAsUser))) return [];
-  return [{ kind: 'never', path: `${step.path}.runAsUser`, reason: `there is no user ${step.runAsUser}` }];
+export async function userProblems({
+  runAsUser,
+  path,
+}: PlanStep): Promise<{ kind: 'never'; path: string; reason: string }[]> {
+  if (runAsUser === undefined || (await findUser(runAsUser))) return [];
+  return [{ kind: 'never', path: `${path}.runAsUser`, reason: `there is no user ${runAsUser}` }];
 }

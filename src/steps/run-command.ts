@@ -11,8 +11,10 @@ export const runCommand: StepType<RunCommandStep> = {
   },
   prepare: preparePaths,
   do: (step, before, attempt, context, signal) =>
-    runProgram(step, step.argv, before, attempt, context, signal),
-  undo: (step, before, after, attempt, context, signal) =>
-    undoProgram(step, step.undo, before, after, attempt, context, signal),
+    runProgram(step, { argv: step.argv, user: step.runAsUser }, before, attempt, context, signal),
+  undo(step, before, after, attempt, context, signal) {
+    const program = step.undo && { argv: step.undo, user: step.runAsUser };
+    return undoProgram(step, program, before, after, attempt, context, signal);
+  },
   discard: (_step, before, context) => discardPaths(before, context),
 };

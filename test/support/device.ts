@@ -133,25 +133,29 @@ export async function createDevice(
   };
 }
 
-/** Every entry below a directory with its mode and content, as lines. */
+/** Every entry below a directory with its mode and content, as lines; what goes while it is read is left out. */
 export async function listed(directory: string, prefix: string): Promise<string[]> {
   const lines: string[] = [];
   for (const name of (await fs.readdir(directory)).sort()) {
-    const path = join(directory, name);
-    const stat = await fs.lstat(path);
-    const shown = `${prefix}${name}`;
-    const mode = (stat.mode & 0o7777).toString(8);
-    if (stat.isDirectory()) lines.push(`${shown}/ ${mode}`, ...(await listed(path, `${shown}/`)));
-    else if (stat.isSymbolicLink()) lines.push(`${shown} -> ${await fs.readlink(path)}`);
-    else {
-      const hash = createHash('sha256')
-        .update(await fs.readFile(path))
-        .digest('hex')
-        .slice(0, 12);
-      lines.push(`${shown} ${mode} ${stat.size} bytes sha256 ${hash}`);
+    try {
+      lines.push(...(await entry(join(directory, name), `${prefix}${name}`)));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
   }
   return lines;
+}
+
+async function entry(path: string, shown: string): Promise<string[]> {
+  const stat = await fs.lstat(path);
+  const mode = (stat.mode & 0o7777).toString(8);
+  if (stat.isDirectory()) return [`${shown}/ ${mode}`, ...(await listed(path, `${shown}/`))];
+  if (stat.isSymbolicLink()) return [`${shown} -> ${await fs.readlink(path)}`];
+  const hash = createHash('sha256')
+    .update(await fs.readFile(path))
+    .digest('hex')
+    .slice(0, 12);
+  return [`${shown} ${mode} ${stat.size} bytes sha256 ${hash}`];
 }
 
 /** The five steps of an update: configuration, download, link, a long command with children, a health check. */
