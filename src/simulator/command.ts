@@ -1,6 +1,6 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { startSimulator } from './index.ts';
-import type { SimulatorClock } from './types.ts';
+import type { SimulatorClock } from './service/types.ts';
 
 export interface SimulateOptions {
   mqttPort: number;

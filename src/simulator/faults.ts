@@ -1,5 +1,5 @@
-import type { Answer, DeviceRequest } from './device-plane.ts';
-import type { SimulatorClock } from './types.ts';
+import type { Answer, DeviceRequest } from './device/device-plane.ts';
+import type { SimulatorClock } from './service/types.ts';
 
 /** What a hook wants done with a message. */
 export type Fault =

@@ -1,10 +1,10 @@
-import { startHttpPlane } from './control-plane.ts';
-import { DevicePlane } from './device-plane.ts';
+import { startHttpPlane } from './http/control-plane.ts';
+import { DevicePlane } from './device/device-plane.ts';
 import { createFaults, type Faults } from './faults.ts';
-import { JobsService } from './jobs-service.ts';
-import { startMqttPlane } from './mqtt.ts';
-import { Shadows } from './shadows.ts';
-import type { SimulatorClock, Switches } from './types.ts';
+import { JobsService } from './service/jobs-service.ts';
+import { startMqttPlane } from './mqtt/embedded-broker.ts';
+import { Shadows } from './service/shadows.ts';
+import type { SimulatorClock, Switches } from './service/types.ts';
 
 export interface SimulatorOptions {
   /** 0: any free port. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/host/clock.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
-import { thingArn } from '../../src/simulator/jobs-service.ts';
+import { thingArn } from '../../src/simulator/service/jobs-service.ts';
 import { until } from '../support/until.ts';
 import {
   cloudStatus,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type Simulator } from '../../src/simulator/index.ts';
-import { thingArn } from '../../src/simulator/jobs-service.ts';
+import { thingArn } from '../../src/simulator/service/jobs-service.ts';
 import { createDevice, type Device } from '../support/device.ts';
 import { executionsIn } from '../support/journals.ts';
 import { until } from '../support/until.ts';

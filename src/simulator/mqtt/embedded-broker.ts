@@ -1,8 +1,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
-import { type DevicePlane, type DeviceRequest, parseTopic } from './device-plane.ts';
-import type { Faults } from './faults.ts';
-import { Refusal, type SimulatorClock } from './types.ts';
+import { type DevicePlane, type DeviceRequest, parseTopic } from '../device/device-plane.ts';
+import type { Faults } from '../faults.ts';
+import { Refusal, type SimulatorClock } from '../service/types.ts';
 
 /** The broker that devices connect to; requests on reserved topics are answered to the connection that asked (T4). */
 export interface MqttPlane {

@@ -1,5 +1,5 @@
-import type { JobsService } from './jobs-service.ts';
-import type { Shadows } from './shadows.ts';
+import type { JobsService } from '../service/jobs-service.ts';
+import type { Shadows } from '../service/shadows.ts';
 import {
   type Details,
   type Execution,
@@ -7,7 +7,7 @@ import {
   type SimulatorClock,
   type Status,
   TERMINAL,
-} from './types.ts';
+} from '../service/types.ts';
 
 /** One request of a device, read from its topic. */
 export interface DeviceRequest {

@@ -1,8 +1,8 @@
 import { type ServerType, serve } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
-import { type JobsService, thingArn } from './jobs-service.ts';
-import type { Shadows } from './shadows.ts';
-import { type Execution, type Job, Refusal, type Status } from './types.ts';
+import { type JobsService, thingArn } from '../service/jobs-service.ts';
+import type { Shadows } from '../service/shadows.ts';
+import { type Execution, type Job, Refusal, type Status } from '../service/types.ts';
 
 /** The calls of `iot` and `iot-data` over HTTP (sections 4.1-4.5): what the AWS SDKs and the aws CLI send. */
 
