@@ -1,8 +1,8 @@
-import { startHttpPlane } from './http/control-plane.ts';
 import { DevicePlane } from './device/device-plane.ts';
 import { createFaults, type Faults } from './faults.ts';
-import { JobsService } from './service/jobs-service.ts';
+import { startHttpPlane } from './http/control-plane.ts';
 import { startMqttPlane } from './mqtt/embedded-broker.ts';
+import { JobsService } from './service/jobs-service.ts';
 import { Shadows } from './service/shadows.ts';
 import type { SimulatorClock, Switches } from './service/types.ts';
 
