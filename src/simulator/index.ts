@@ -5,6 +5,7 @@ import { startMqttPlane } from './mqtt/embedded-broker.ts';
 import { JobsService } from './service/jobs-service.ts';
 import { Shadows } from './service/shadows.ts';
 import type { SimulatorClock, Switches } from './service/types.ts';
+import { createTrace, type Trace } from './trace.ts';
 
 export interface SimulatorOptions {
   /** 0: any free port. */
@@ -22,6 +23,7 @@ export interface Simulator {
   service: JobsService;
   shadows: Shadows;
   faults: Faults;
+  trace: Trace;
   disconnect(clientId: string): void;
   close(): Promise<void>;
 }
@@ -31,6 +33,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   const { clock, host = '127.0.0.1' } = options;
   const faults = createFaults(clock);
   const shadows = new Shadows();
+  const trace = createTrace(() => clock.wallMs());
   let publish: (topic: string, body: object) => void = () => undefined;
   const notified = async (thing: string, kind: 'notify' | 'notify-next', body: object): Promise<void> => {
     if ((await faults.notification({ thing, kind, body })).kind === 'drop') return;
@@ -45,7 +48,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     options.switches,
   );
   const plane = new DevicePlane(service, shadows, clock);
-  const mqtt = await startMqttPlane(host, options.mqttPort ?? 0, { plane, faults, clock });
+  const mqtt = await startMqttPlane(host, options.mqttPort ?? 0, { plane, faults, clock, trace });
   publish = mqtt.publish;
   const nowSeconds = (): number => Math.floor(clock.wallMs() / 1000);
   const http = await startHttpPlane(host, options.httpPort ?? 0, { service, shadows, nowSeconds });
@@ -55,6 +58,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     service,
     shadows,
     faults,
+    trace,
     disconnect: mqtt.disconnect,
     async close() {
       service.close();

@@ -3,6 +3,7 @@ import { Aedes, type Client, type PublishPacket } from 'aedes';
 import { type DevicePlane, type DeviceRequest, parseTopic } from '../device/device-plane.ts';
 import type { Faults } from '../faults.ts';
 import { Refusal, type SimulatorClock } from '../service/types.ts';
+import type { MessageEvent, Trace } from '../trace.ts';
 
 /** The broker that devices connect to; requests on reserved topics are answered to the connection that asked (T4). */
 export interface MqttPlane {
@@ -21,6 +22,7 @@ export interface MqttPlaneDeps {
   plane: DevicePlane;
   faults: Faults;
   clock: SimulatorClock;
+  trace: Trace;
 }
 
 export async function startMqttPlane(host: string, port: number, deps: MqttPlaneDeps): Promise<MqttPlane> {
@@ -32,6 +34,7 @@ export async function startMqttPlane(host: string, port: number, deps: MqttPlane
   };
   const broker = await Aedes.createBroker({
     authorizePublish(client, packet, done) {
+      if (client) deps.trace.record(messageEvent('in', client, packet));
       if (client && packet.topic.startsWith('$aws/')) {
         // T10: closed, as AWS does.
         if (packet.retain || packet.payload.length > PAYLOAD_BYTES_MAX) {
@@ -42,9 +45,23 @@ export async function startMqttPlane(host: string, port: number, deps: MqttPlane
       }
       done(null);
     },
+    authorizeForward(client, packet) {
+      deps.trace.record(messageEvent('out', client, packet));
+      return packet;
+    },
   });
-  broker.on('client', (client) => clients.set(client.id, client));
+  broker.on('client', (client) => {
+    clients.set(client.id, client);
+    const { id, version, clean } = client;
+    deps.trace.record({ kind: 'connect', client: id, protocol: version, clean, secure: false });
+  });
+  broker.on('clientDisconnect', ({ id }) => deps.trace.record({ kind: 'disconnect', client: id }));
+  broker.on('unsubscribe', (filters, { id }) =>
+    deps.trace.record({ kind: 'unsubscribe', client: id, filters }),
+  );
   broker.on('subscribe', (subscriptions, client) => {
+    const filters = subscriptions.map(({ topic, qos }) => ({ filter: topic, granted: qos }));
+    deps.trace.record({ kind: 'subscribe', client: client.id, filters });
     if (subscriptions.length > FILTERS_MAX) client?.close();
   });
 
@@ -107,6 +124,24 @@ async function answer(
     } as PublishPacket,
     () => undefined,
   );
+}
+
+function messageEvent(
+  direction: 'in' | 'out',
+  client: Client,
+  { topic, payload, qos, retain }: PublishPacket,
+): MessageEvent {
+  const bytes = Buffer.from(payload);
+  return {
+    kind: 'message',
+    direction,
+    client: client.id,
+    topic,
+    payload: bytes.toString('utf8'),
+    bytes: bytes.length,
+    qos,
+    retain,
+  };
 }
 
 function refusalOf(fault: { kind: string; code?: string }): Refusal | undefined {
