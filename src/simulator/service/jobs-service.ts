@@ -1,4 +1,5 @@
 import {
+  type Change,
   DEFAULT_SWITCHES,
   type Details,
   type Execution,
@@ -60,8 +61,12 @@ export class JobsService {
   readonly #jobs = new Map<string, Job>();
   /** The one that waits for the deadline of each execution in progress. */
   readonly #watchers = new Map<Execution, AbortController>();
+  readonly #listeners = new Set<(change: Change) => void>();
   #executions: Execution[] = [];
   #order = 0;
+  /** What the running change has changed so far, and how deep it is nested: told when it is complete. */
+  #changed: Change[] = [];
+  #depth = 0;
 
   constructor(clock: SimulatorClock, notifier: Notifier, switches: Partial<Switches> = {}) {
     this.#clock = clock;
@@ -73,8 +78,19 @@ export class JobsService {
     for (const watcher of this.#watchers.values()) watcher.abort(new Error('closed'));
   }
 
+  /** Who watches the service, as the console does; returns its own end. A listener must not change anything. */
+  onChange(listener: (change: Change) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
   createThing(thing: string): void {
     this.#things.add(thing);
+    this.#tell({ kind: 'thing', thing });
+  }
+
+  things(): string[] {
+    return [...this.#things];
   }
 
   hasThing(thing: string): boolean {
@@ -87,6 +103,7 @@ export class JobsService {
     this.#change(thing, () => {
       for (const execution of this.pending(thing)) this.#endByService(execution, 'REMOVED');
     });
+    this.#tell({ kind: 'thing', thing });
   }
 
   createJob(wanted: NewJob): Job {
@@ -107,6 +124,7 @@ export class JobsService {
       retries,
     };
     this.#jobs.set(job.jobId, job);
+    this.#tell({ kind: 'job', jobId: job.jobId });
     for (const thing of new Set(things)) this.#queue(thing, job.jobId, 1, 0);
     return job;
   }
@@ -209,6 +227,7 @@ export class JobsService {
     const { force, ...reasons } = request;
     Object.assign(job, reasons, { status: 'CANCELED', lastUpdatedAt: this.#nowSeconds() });
     if (force) job.forceCanceled = true;
+    this.#tell({ kind: 'job', jobId });
     for (const execution of this.executions({ jobId })) {
       const open = execution.status === 'QUEUED' || (force && execution.status === 'IN_PROGRESS');
       if (!open) continue;
@@ -228,10 +247,11 @@ export class JobsService {
     const things = new Set(this.executions({ jobId }).map(({ thing }) => thing));
     for (const thing of things) {
       this.#change(thing, () => {
-        this.#executions = this.#executions.filter((one) => one.jobId !== jobId || one.thing !== thing);
+        this.#remove((one) => one.jobId === jobId && one.thing === thing);
       });
     }
     this.#jobs.delete(jobId);
+    this.#tell({ kind: 'job', jobId });
   }
 
   /** C21. */
@@ -241,7 +261,7 @@ export class JobsService {
       throw new Refusal('InvalidStateTransition', 'the execution is in progress');
     }
     this.#change(thing, () => {
-      this.#executions = this.#executions.filter((one) => one !== execution);
+      this.#remove((one) => one === execution);
     });
   }
 
@@ -267,7 +287,7 @@ export class JobsService {
     const now = this.#nowSeconds();
     this.#change(thing, () => {
       this.#order += 1;
-      this.#executions.push({
+      const execution: Execution = {
         thing,
         jobId,
         executionNumber,
@@ -278,8 +298,17 @@ export class JobsService {
         lastUpdatedAt: now,
         versionNumber: 1,
         order: this.#order,
-      });
+      };
+      this.#executions.push(execution);
+      this.#changed.push({ kind: 'execution', execution, deleted: false });
     });
+  }
+
+  #remove(which: (execution: Execution) => boolean): void {
+    for (const execution of this.#executions.filter(which)) {
+      this.#changed.push({ kind: 'execution', execution, deleted: true });
+    }
+    this.#executions = this.#executions.filter((one) => !which(one));
   }
 
   #checkOpen(execution: Execution): void {
@@ -296,6 +325,7 @@ export class JobsService {
   #touch(execution: Execution): void {
     execution.versionNumber += 1;
     execution.lastUpdatedAt = this.#nowSeconds();
+    this.#changed.push({ kind: 'execution', execution, deleted: false });
   }
 
   #start(execution: Execution, stepMinutes: number | undefined): void {
@@ -354,6 +384,7 @@ export class JobsService {
     ) {
       job.status = 'COMPLETED';
       job.completedAt = this.#nowSeconds();
+      this.#changed.push({ kind: 'job', jobId: job.jobId });
     }
   }
 
@@ -367,11 +398,23 @@ export class JobsService {
   /** N6-N18: `notify` when an execution came or went, `notify-next` when the front is another one. */
   #change(thing: string, act: () => void): void {
     const before = this.pending(thing);
-    act();
+    this.#depth += 1;
+    try {
+      act();
+    } finally {
+      this.#depth -= 1;
+    }
     const after = this.pending(thing);
     const same = before.length === after.length && before.every((one) => after.includes(one));
     if (!same) this.#notifier.notify(thing, this.#notifyBody(after));
     if (before[0] !== after[0]) this.#notifier.notifyNext(thing, this.#nextBody(after[0]));
+    if (this.#depth === 0) this.#tell();
+  }
+
+  #tell(...more: Change[]): void {
+    const changed = [...this.#changed, ...more];
+    this.#changed = [];
+    for (const change of changed) for (const listener of this.#listeners) listener(change);
   }
 
   #notifyBody(pending: readonly Execution[]): object {

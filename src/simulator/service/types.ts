@@ -47,6 +47,12 @@ export interface Execution {
   order: number;
 }
 
+/** One thing that is now other than it was: told after the change is complete, in the order of the changes. */
+export type Change =
+  | { kind: 'thing'; thing: string }
+  | { kind: 'job'; jobId: string }
+  | { kind: 'execution'; execution: Execution; deleted: boolean };
+
 export type JobStatus = 'IN_PROGRESS' | 'CANCELED' | 'COMPLETED';
 
 export interface Job {

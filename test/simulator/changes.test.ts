@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { systemClock } from '../../src/host/clock.ts';
+import { JobsService, thingArn } from '../../src/simulator/service/jobs-service.ts';
+
+/** What a watcher of the service is told: every change once, complete, in order. */
+
+function watched(): { service: JobsService; told: string[]; stop: () => void } {
+  const service = new JobsService(systemClock, { notify: () => undefined, notifyNext: () => undefined });
+  const told: string[] = [];
+  const stop = service.onChange((change) => {
+    if (change.kind === 'thing') told.push(`thing ${change.thing}`);
+    else if (change.kind === 'job') told.push(`job ${change.jobId}`);
+    else {
+      const { jobId, executionNumber, status, versionNumber } = change.execution;
+      told.push(`${jobId}#${executionNumber} ${change.deleted ? 'deleted' : `${status} v${versionNumber}`}`);
+    }
+  });
+  return { service, told, stop };
+}
+
+const job = { jobId: 'one', targets: [thingArn('t')], document: '{}' };
+
+test('a watcher hears of things, jobs and each state of an execution, after the change is complete', () => {
+  const { service, told } = watched();
+  service.createThing('t');
+  service.createJob(job);
+  service.startNext('t', {});
+  service.update('t', 'one', { status: 'IN_PROGRESS', statusDetails: { step: '1' } });
+  service.cancelExecution('t', 'one', { force: true });
+  service.deleteJob('one', true);
+  expect(told).toEqual([
+    'thing t',
+    'job one',
+    'one#1 QUEUED v1',
+    'one#1 IN_PROGRESS v2',
+    'one#1 IN_PROGRESS v3',
+    'one#1 CANCELED v4',
+    'job one',
+    'one#1 deleted',
+    'job one',
+  ]);
+});
+
+test('a retry is told after the end that brought it, and a watcher that has left hears no more', () => {
+  const { service, told, stop } = watched();
+  service.createThing('t');
+  service.createJob({ ...job, retries: [{ failureType: 'ALL', numberOfRetries: 1 }] });
+  told.length = 0;
+  service.update('t', 'one', { status: 'FAILED' });
+  expect(told).toEqual(['one#1 FAILED v2', 'one#2 QUEUED v1']);
+  stop();
+  service.update('t', 'one', { status: 'FAILED' });
+  expect(told.length).toBe(2);
+});
