@@ -1,7 +1,25 @@
 import { type Fields, pathProblem } from './fields.ts';
+import {
+  base64,
+  command,
+  filePath,
+  filePaths,
+  flag,
+  mode,
+  readShape,
+  requiredCommand,
+  requiredText,
+  type Shape,
+  sha256,
+  text,
+  texts,
+  url,
+  type Values,
+  whole,
+} from './members.ts';
 import type { Grade, PlanStep, StepBase } from './plan.ts';
 
-/** One action of a document, read into one step of the plan. */
+/** One action of a document, read into one step of the plan. The tables below are the published schema too. */
 
 const STEP_TIMEOUT_SECONDS = 3600;
 const STEP_TIMEOUT_SECONDS_MAX = 7 * 86_400;
@@ -9,8 +27,67 @@ const CONTENT_CHARS_MAX = 32_768;
 const SIZE_BYTES_MAX = 2 ** 40;
 const CHECK_INTERVAL_SECONDS = 1;
 
+/** A handler and an operation: no path, so that it stays in its directory. */
+export const PLAIN_NAME = { regex: /^[A-Za-z0-9][A-Za-z0-9._-]*$/, words: 'must be a plain file name' };
+
 /** The stock handler of AWS IoT Device Client that is a built-in step here. */
 const DOWNLOAD_HANDLER = 'download-file.sh';
+
+/** What every action may say beside `type` and `input`. */
+export const ACTION = {
+  name: text('Shown in logs, details and receipts.', 256),
+  runAsUser: text("User whose rights the program has; the agent's own when absent.", 64),
+  timeoutSeconds: whole(
+    `A step that takes longer has failed (default ${STEP_TIMEOUT_SECONDS}).`,
+    1,
+    STEP_TIMEOUT_SECONDS_MAX,
+  ),
+  ignoreStepFailure: flag('The job goes on when this step fails.'),
+  idempotent: flag('May be tried again after an interruption without an undo in between.'),
+  pivot: flag('Once begun it must be finished: a cancel from there on is answered by going forward.'),
+  undo: command('A command that undoes this step; it runs before the paths are put back.'),
+  snapshotPaths: filePaths('Paths that the step may change: copied before, put back and compared after.'),
+  sha256: sha256('Of a download (input.sha256 says the same).'),
+  allowStdErr: whole('More lines than this on stderr fail the step.', 0, 1_000_000),
+} satisfies Shape;
+
+const COMMAND = 'A list of program and arguments, or one text split at commas (\\, is a comma). No shell.';
+
+/** `input` of each type of action. */
+export const INPUTS = {
+  runCommand: { command: requiredCommand(COMMAND) },
+  runHandler: {
+    handler: requiredText('File name of a script in the handler directory.', PLAIN_NAME),
+    args: texts('Its arguments, behind the name of the user.'),
+    path: text('Directory of the handler; the configured one when absent.'),
+  },
+  downloadFile: {
+    url: url("What to fetch; https, unless the device's policy allows http."),
+    path: filePath('Where the file goes.'),
+    sha256: sha256('Of the whole file.'),
+    sizeBytes: whole('Of the whole file.', 0, SIZE_BYTES_MAX),
+    mode: mode("Octal; the old file's mode, or 0644, when absent."),
+  },
+  writeFile: {
+    path: filePath('Where the file is.'),
+    content: text('The whole content, as text.', CONTENT_CHARS_MAX),
+    contentBase64: base64('The whole content, where it is no text.', CONTENT_CHARS_MAX),
+    mode: mode("Octal; the old file's mode, or 0644, when absent."),
+  },
+  removeFile: { path: filePath('A file, a link, or a directory with all that is in it.') },
+  switchLink: {
+    link: filePath('The symbolic link.'),
+    target: requiredText('What it points to from now on.'),
+  },
+  check: {
+    command: command(`It holds when this ends with exit status 0. ${COMMAND}`),
+    url: text('It holds when this answers with `status`.'),
+    status: whole('Of the answer (default 200).', 100, 599),
+    path: text('It holds when this file has the content that sha256 names.'),
+    sha256: sha256('Of the file at path.'),
+    intervalSeconds: whole(`Between two looks (default ${CHECK_INTERVAL_SECONDS}).`, 1, 3600),
+  },
+} satisfies Record<PlanStep['type'], Shape>;
 
 export interface ActionFacts {
   index: number;
@@ -18,53 +95,90 @@ export interface ActionFacts {
   directory: string | undefined;
 }
 
-/** Reads `steps[i].action`; what is wrong is noted in the fields' problems and the step is not used then. */
-export function readAction(action: Fields, facts: ActionFacts): PlanStep | undefined {
-  const type = action.required('type');
-  switch (type) {
-    case 'runCommand':
-    case 'runHandler':
-      return readDeviceClientAction(type, action, facts);
-    case 'downloadFile':
-      return downloadFile(action, facts);
-    case 'writeFile':
-      return writeFile(action, facts);
-    case 'removeFile': {
-      const target = action.object('input').filePath('path');
-      return { ...base(action, facts, 'full', [target]), type, target };
-    }
-    case 'switchLink': {
-      const input = action.object('input');
-      const link = input.filePath('link');
-      return { ...base(action, facts, 'full', [link]), type, link, target: input.required('target') };
-    }
-    case 'check':
-      return check(action, facts);
-    case '':
-      return undefined;
-    default:
-      return action.wrong('type', `is not known: "${type.slice(0, 60)}"`);
-  }
+/** One action, with all that its object says, whatever its type. */
+interface Action extends ActionFacts {
+  fields: Fields;
+  said: Values<typeof ACTION>;
 }
 
-function base(action: Fields, facts: ActionFacts, own: Grade, targets: readonly string[]): StepBase {
-  const snapshotPaths = action.texts('snapshotPaths') ?? [];
-  for (const [index, path] of snapshotPaths.entries()) {
-    const reason = pathProblem(path);
-    if (reason !== undefined) action.wrong(`snapshotPaths[${index}]`, reason);
-  }
-  const undo = action.command('undo');
-  const runAsUser = action.text('runAsUser', 64);
+type Inputs<T extends PlanStep['type']> = Values<(typeof INPUTS)[T]>;
+
+const READERS: {
+  [T in PlanStep['type']]: (action: Action, input: Inputs<T>, at: Fields) => PlanStep | undefined;
+} = {
+  runCommand(action, { command: argv }) {
+    return argv && { ...base(action, 'none', []), type: 'runCommand', argv, ...stderrLimit(action) };
+  },
+  runHandler,
+  downloadFile(action, { url: from, path: target, sha256: hash, sizeBytes, mode: bits }) {
+    const expected = hash ?? action.said.sha256;
+    return {
+      ...download(action, from, target),
+      ...(expected !== undefined && { sha256: expected }),
+      ...(sizeBytes !== undefined && { sizeBytes }),
+      ...(bits !== undefined && { mode: bits }),
+    };
+  },
+  writeFile(action, { path: target, content = '', contentBase64, mode: bits }) {
+    return {
+      ...base(action, 'full', [target]),
+      type: 'writeFile',
+      target,
+      // An empty file is a content too.
+      contentBase64: contentBase64 ?? Buffer.from(content).toString('base64'),
+      ...(bits !== undefined && { mode: bits }),
+    };
+  },
+  removeFile: (action, { path: target }) => ({
+    ...base(action, 'full', [target]),
+    type: 'removeFile',
+    target,
+  }),
+  switchLink: (action, { link, target }) => ({
+    ...base(action, 'full', [link]),
+    type: 'switchLink',
+    link,
+    target,
+  }),
+  check(action, input, at) {
+    const what = checked(input, at);
+    return (
+      what && {
+        ...base(action, 'full', []),
+        type: 'check',
+        idempotent: true,
+        check: what,
+        intervalSeconds: input.intervalSeconds ?? CHECK_INTERVAL_SECONDS,
+      }
+    );
+  },
+};
+
+/** Reads `steps[i].action`; what is wrong is noted in the fields' problems and the step is not used then. */
+export function readAction(fields: Fields, facts: ActionFacts): PlanStep | undefined {
+  const type = fields.required('type');
+  if (type === '') return undefined;
+  if (!Object.hasOwn(INPUTS, type)) return fields.wrong('type', `is not known: "${type.slice(0, 60)}"`);
+  const known = type as PlanStep['type'];
+  const at = fields.object('input');
+  const action: Action = { ...facts, fields, said: readShape(fields, ACTION) };
+  // Reader and input are of the same type, which the compiler cannot follow through the two tables.
+  const read = READERS[known] as (action: Action, input: unknown, at: Fields) => PlanStep | undefined;
+  return read(action, readShape(at, INPUTS[known]), at);
+}
+
+function base({ fields, said, index }: Action, own: Grade, targets: readonly string[]): StepBase {
+  const { name, runAsUser, timeoutSeconds, undo, snapshotPaths } = said;
   const paths = [...new Set([...targets, ...snapshotPaths])];
   return {
-    index: facts.index,
-    path: action.path,
-    name: action.text('name', 256) ?? `step ${facts.index + 1}`,
+    index,
+    path: fields.path,
+    name: name ?? `step ${index + 1}`,
     ...(runAsUser !== undefined && { runAsUser }),
-    timeoutSeconds: action.whole('timeoutSeconds', 1, STEP_TIMEOUT_SECONDS_MAX) ?? STEP_TIMEOUT_SECONDS,
-    ignoreFailure: action.flag('ignoreStepFailure'),
-    idempotent: action.flag('idempotent'),
-    pivot: action.flag('pivot'),
+    timeoutSeconds: timeoutSeconds ?? STEP_TIMEOUT_SECONDS,
+    ignoreFailure: said.ignoreStepFailure,
+    idempotent: said.idempotent,
+    pivot: said.pivot,
     ...(undo && { undo }),
     touches: paths.map((path) => `path:${path}`),
     grade: own === 'none' ? commandGrade(undo !== undefined, paths.length > 0) : own,
@@ -77,116 +191,52 @@ function commandGrade(hasUndo: boolean, hasPaths: boolean): Grade {
   return hasUndo ? 'bestEffort' : 'none';
 }
 
-function readDeviceClientAction(
-  type: 'runCommand' | 'runHandler',
-  action: Fields,
-  facts: ActionFacts,
-): PlanStep | undefined {
-  const input = action.object('input');
-  const lines = action.whole('allowStdErr', 0, 1_000_000);
-  const stderr = lines !== undefined && { stderrLinesMax: lines };
-  if (type === 'runCommand') {
-    const argv = input.command('command') ?? input.wrong('command', 'is missing');
-    return argv && { ...base(action, facts, 'none', []), type, argv, ...stderr };
-  }
-  const handler = input.required('handler');
-  const args = input.texts('args') ?? [];
-  const directory = input.text('path') ?? facts.directory;
-  if (handler === DOWNLOAD_HANDLER) return stockDownload(action, facts, args);
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(handler)) input.wrong('handler', 'must be a plain file name');
-  const planned = base(action, facts, 'none', []);
+function stderrLimit({ said }: Action): { stderrLinesMax?: number } {
+  return said.allowStdErr === undefined ? {} : { stderrLinesMax: said.allowStdErr };
+}
+
+function runHandler(action: Action, input: Inputs<'runHandler'>, at: Fields): PlanStep | undefined {
+  const { handler, args = [], path: directory = action.directory } = input;
+  if (handler === DOWNLOAD_HANDLER) return stockDownload(action, args, at);
+  const planned = base(action, 'none', []);
   return {
     ...planned,
     // A handler may have an `.undo.sh` beside it; the survey looks, and lowers the grade when there is none.
     grade: planned.grade === 'none' ? 'bestEffort' : planned.grade,
-    type,
+    type: 'runHandler',
     handler,
     args,
     ...(directory !== undefined && { directory }),
-    ...stderr,
+    ...stderrLimit(action),
   };
 }
 
-function stockDownload(action: Fields, facts: ActionFacts, args: readonly string[]): PlanStep | undefined {
-  const [url = '', target = ''] = args;
-  const at = `input.args`;
-  if (!URL.canParse(url)) return action.wrong(at, 'the first must be a URL');
+function stockDownload(action: Action, args: readonly string[], at: Fields): PlanStep | undefined {
+  const [from = '', target = ''] = args;
+  if (!URL.canParse(from)) return at.wrong('args', 'the first must be a URL');
   const reason = pathProblem(target);
-  if (reason !== undefined) return action.wrong(at, `the second ${reason}`);
+  return reason === undefined ? download(action, from, target) : at.wrong('args', `the second ${reason}`);
+}
+
+function download(action: Action, from: string, target: string): PlanStep & { type: 'downloadFile' } {
   return {
-    ...base(action, facts, 'full', [target]),
+    ...base(action, 'full', [target]),
     type: 'downloadFile',
-    url,
-    urlHasQuery: hasQuery(url),
+    url: from,
+    urlHasQuery: URL.canParse(from) && new URL(from).search !== '',
     target,
   };
 }
 
-function downloadFile(action: Fields, facts: ActionFacts): PlanStep {
-  const input = action.object('input');
-  const url = input.url('url');
-  const target = input.filePath('path');
-  const sha256 = input.sha256('sha256') ?? action.sha256('sha256');
-  const sizeBytes = input.whole('sizeBytes', 0, SIZE_BYTES_MAX);
-  const mode = input.mode('mode');
-  return {
-    ...base(action, facts, 'full', [target]),
-    type: 'downloadFile',
-    url,
-    urlHasQuery: hasQuery(url),
-    target,
-    ...(sha256 !== undefined && { sha256 }),
-    ...(sizeBytes !== undefined && { sizeBytes }),
-    ...(mode !== undefined && { mode }),
-  };
-}
-
-function hasQuery(url: string): boolean {
-  return URL.canParse(url) && new URL(url).search !== '';
-}
-
-function writeFile(action: Fields, facts: ActionFacts): PlanStep {
-  const input = action.object('input');
-  const target = input.filePath('path');
-  const mode = input.mode('mode');
-  const encoded = input.text('contentBase64', CONTENT_CHARS_MAX);
-  if (encoded !== undefined && !/^[A-Za-z0-9+/]*={0,2}$/.test(encoded))
-    input.wrong('contentBase64', 'must be base64');
-  // An empty file is a content too.
-  const content = input.text('content', CONTENT_CHARS_MAX) ?? '';
-  return {
-    ...base(action, facts, 'full', [target]),
-    type: 'writeFile',
-    target,
-    contentBase64: encoded ?? Buffer.from(content).toString('base64'),
-    ...(mode !== undefined && { mode }),
-  };
-}
-
-function check(action: Fields, facts: ActionFacts): PlanStep | undefined {
-  const input = action.object('input');
-  const what = checked(input);
-  if (!what) return undefined;
-  return {
-    ...base(action, facts, 'full', []),
-    type: 'check',
-    idempotent: true,
-    check: what,
-    intervalSeconds: input.whole('intervalSeconds', 1, 3600) ?? CHECK_INTERVAL_SECONDS,
-  };
-}
-
-function checked(input: Fields): (PlanStep & { type: 'check' })['check'] | undefined {
-  if (input.raw('command') !== undefined) {
-    const argv = input.command('command');
-    return argv && { kind: 'command', argv };
+function checked(
+  { command: argv, url: asked, status, path, sha256: hash }: Inputs<'check'>,
+  at: Fields,
+): (PlanStep & { type: 'check' })['check'] | undefined {
+  if (at.raw('command') !== undefined) return argv && { kind: 'command', argv };
+  if (asked !== undefined) return { kind: 'http', url: at.url('url'), status: status ?? 200 };
+  if (path === undefined) {
+    return at.wrong('command', 'is missing: a check has a command, a url, or a path with sha256');
   }
-  if (input.raw('url') !== undefined) {
-    return { kind: 'http', url: input.url('url'), status: input.whole('status', 100, 599) ?? 200 };
-  }
-  if (input.raw('path') !== undefined) {
-    const sha256 = input.sha256('sha256') ?? input.wrong('sha256', 'is missing');
-    return sha256 === undefined ? undefined : { kind: 'file', target: input.filePath('path'), sha256 };
-  }
-  return input.wrong('command', 'is missing: a check has a command, a url, or a path with sha256');
+  if (hash !== undefined) return { kind: 'file', target: at.filePath('path'), sha256: hash };
+  return at.raw('sha256') === undefined ? at.wrong('sha256', 'is missing') : undefined;
 }

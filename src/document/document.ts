@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import { readAction } from './actions.ts';
+import { PLAIN_NAME, readAction } from './actions.ts';
 import { Fields, isObject, type Problem } from './fields.ts';
+import { flag, readShape, requiredText, type Shape, text, texts, whole } from './members.ts';
 import { type Plan, type PlanStep, worseGrade } from './plan.ts';
 
 export type { Problem } from './fields.ts';
@@ -13,6 +14,27 @@ export type ReadDocument = { ok: true; plan: Plan } | { ok: false; problems: rea
 const STEPS_MAX = 100;
 const DEPTH_MAX = 32;
 
+/** What a document may say beside its steps and conditions. */
+export const DOCUMENT = {
+  includeStdOut: flag('The tail of stdout goes into the details of the last update.'),
+  repair: flag('This job mends a device that is INCONSISTENT, and may run on one.'),
+  accept: texts('Paths that are right as this repair leaves them.'),
+} satisfies Shape;
+
+export const CONDITION = {
+  conditionKey: requiredText('A fact of the device.'),
+  conditionValue: texts('The job runs where the fact is one of these.'),
+  type: text('stringEqual, which is the default.'),
+} satisfies Shape;
+
+/** The form before 1.0: one handler with its arguments. */
+export const OPERATION = {
+  operation: requiredText('File name of a script in the handler directory.', PLAIN_NAME),
+  args: texts('Its arguments, behind the name of the user.'),
+  path: text('Directory of the handler; the configured one when absent.'),
+  allowStdErr: whole('More lines than this on stderr fail the job.', 0, 1_000_000),
+} satisfies Shape;
+
 /**
  * Reads a job document of AWS IoT Device Client 1.0, or of its old `operation` form, with our extension keys, into one
  * frozen plan; or says all that is wrong with it. Keys that nobody knows are ignored, as Device Client does.
@@ -23,18 +45,19 @@ export function readDocument(document: unknown, facts: DeviceFacts): ReadDocumen
     return { ok: false, problems: [{ path: '', reason: `deeper than ${DEPTH_MAX}` }] };
   const root = new Fields(document, '', problems);
   const operation = root.raw('operation') !== undefined && root.raw('steps') === undefined;
-  const steps = operation ? readOperation(root) : readSteps(root);
+  const steps = operation ? readOperation(root, problems) : readSteps(root);
   readConditions(root, facts);
   checkOrder(steps, problems);
+  const said = readShape(root, DOCUMENT);
   const plan: Plan = {
     format: 1,
     dialect: operation ? 'operation' : 'aws-1.0',
     steps,
     grade: steps.map(({ grade }) => grade).reduce(worseGrade, 'full'),
     diskNeedBytes: steps.reduce((sum, step) => sum + announcedBytes(step), 0),
-    repair: root.flag('repair'),
-    accept: (root.texts('accept') ?? []).map((path) => `path:${path}`),
-    includeStdOut: root.flag('includeStdOut'),
+    repair: said.repair,
+    accept: (said.accept ?? []).map((path) => `path:${path}`),
+    includeStdOut: said.includeStdOut,
   };
   return problems.length > 0 ? { ok: false, problems } : { ok: true, plan: deepFreeze(plan) };
 }
@@ -53,30 +76,23 @@ function readSteps(root: Fields): PlanStep[] {
   return actions.flatMap((action, index) => readAction(action, { index, directory: undefined }) ?? []);
 }
 
-/** The form before 1.0: one handler with its arguments. */
-function readOperation(root: Fields): PlanStep[] {
-  const action = new Fields(
-    {
-      name: root.raw('operation'),
-      type: 'runHandler',
-      input: { handler: root.raw('operation'), args: root.raw('args'), path: root.raw('path') },
-      allowStdErr: root.raw('allowStdErr'),
-    },
-    '',
-    [],
-  );
-  const args = root.texts('args') ?? [];
-  const handler = root.required('operation');
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(handler)) root.wrong('operation', 'must be a plain file name');
-  const step = readAction(action, { index: 0, directory: root.text('path') });
-  return step ? [step.type === 'runHandler' ? { ...step, args, path: 'operation' } : step] : [];
+function readOperation(root: Fields, problems: Problem[]): PlanStep[] {
+  const before = problems.length;
+  const { operation, args, path } = readShape(root, OPERATION);
+  if (problems.length > before) return [];
+  const found: Problem[] = [];
+  const input = { handler: operation, args, path };
+  const action = { name: operation, type: 'runHandler', input, allowStdErr: root.raw('allowStdErr') };
+  const step = readAction(new Fields(action, '', found), { index: 0, directory: undefined });
+  // Named as they stand in this form, where there is no `input`.
+  problems.push(...found.map(({ path: at, reason }) => ({ path: at.replace(/^input\./, ''), reason })));
+  return step ? [{ ...step, path: 'operation' }] : [];
 }
 
 function readConditions(root: Fields, facts: DeviceFacts): void {
   for (const condition of root.objects('conditions')) {
-    const key = condition.required('conditionKey');
-    const type = condition.text('type') ?? 'stringEqual';
-    const values = condition.texts('conditionValue') ?? [];
+    const said = readShape(condition, CONDITION);
+    const { conditionKey: key, conditionValue: values = [], type = 'stringEqual' } = said;
     if (type !== 'stringEqual') {
       condition.wrong('type', `is not known: "${type}"`);
     } else if (!values.includes(facts[key] ?? '')) {

@@ -1,0 +1,187 @@
+import { type Fields, pathProblem } from './fields.ts';
+
+/**
+ * The members that an object of a document may have. One table says both how each is read and what the published JSON
+ * Schema says of it, so that the two cannot differ.
+ */
+export interface Member<T> {
+  read(fields: Fields, name: string): T;
+  schema: JsonSchema;
+  required: boolean;
+}
+
+export type Shape = Readonly<Record<string, Member<unknown>>>;
+
+export type Values<S extends Shape> = { [K in keyof S]: S[K] extends Member<infer T> ? T : never };
+
+/** A schema of JSON Schema draft 2020-12. */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** Reads every member of the shape; what is wrong is noted in the fields' problems. */
+export function readShape<S extends Shape>(fields: Fields, shape: S): Values<S> {
+  const values = Object.entries(shape).map(([name, member]) => [name, member.read(fields, name)] as const);
+  return Object.fromEntries(values) as Values<S>;
+}
+
+/** The schema of an object with these members; others are ignored when it is read, and allowed here. */
+export function objectSchema(
+  shape: Shape,
+  more: { properties?: object; required?: string[] } = {},
+): JsonSchema {
+  const members = Object.entries(shape);
+  const required = [
+    ...(more.required ?? []),
+    ...members.filter(([, member]) => member.required).map(([name]) => name),
+  ];
+  return {
+    type: 'object',
+    properties: {
+      ...more.properties,
+      ...Object.fromEntries(members.map(([name, { schema }]) => [name, schema])),
+    },
+    ...(required.length > 0 && { required }),
+  };
+}
+
+export function text(description: string, charsMax?: number): Member<string | undefined> {
+  return {
+    read: (fields, name) => fields.text(name, charsMax),
+    schema: { description, type: 'string', ...(charsMax !== undefined && { maxLength: charsMax }) },
+    required: false,
+  };
+}
+
+export function requiredText(
+  description: string,
+  pattern?: { regex: RegExp; words: string },
+): Member<string> {
+  return {
+    read(fields, name) {
+      const value = fields.required(name);
+      if (pattern && value !== '' && !pattern.regex.test(value)) fields.wrong(name, pattern.words);
+      return value;
+    },
+    schema: { description, type: 'string', minLength: 1, ...(pattern && { pattern: pattern.regex.source }) },
+    required: true,
+  };
+}
+
+/** Absent is false; deployed documents write booleans as text. */
+export function flag(description: string): Member<boolean> {
+  return {
+    read: (fields, name) => fields.flag(name),
+    schema: { description, enum: [true, false, 'true', 'false', ''] },
+    required: false,
+  };
+}
+
+export function whole(description: string, min: number, max: number): Member<number | undefined> {
+  return {
+    read: (fields, name) => fields.whole(name, min, max),
+    schema: {
+      description,
+      anyOf: [
+        { type: 'integer', minimum: min, maximum: max },
+        { type: 'string', pattern: '^\\d{0,15}$' },
+      ],
+    },
+    required: false,
+  };
+}
+
+export function texts(description: string): Member<string[] | undefined> {
+  return {
+    read: (fields, name) => fields.texts(name),
+    schema: { description, anyOf: [{ type: 'array', items: { type: 'string' } }, { const: '' }] },
+    required: false,
+  };
+}
+
+/** A program with its arguments: a list, or one text that is split at commas. */
+export function command(description: string): Member<string[] | undefined> {
+  return {
+    read: (fields, name) => fields.command(name),
+    schema: { description, anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }] },
+    required: false,
+  };
+}
+
+export function requiredCommand(description: string): Member<string[] | undefined> {
+  return {
+    read: (fields, name) =>
+      fields.raw(name) === undefined ? fields.wrong(name, 'is missing') : fields.command(name),
+    schema: {
+      description,
+      anyOf: [
+        { type: 'string', minLength: 1 },
+        { type: 'array', items: { type: 'string' }, minItems: 1 },
+      ],
+    },
+    required: true,
+  };
+}
+
+const PATH_PATTERN = '^/(?!(proc|sys|dev|run)(/|$))([^/]+(/[^/]+)*)?$';
+
+/** An absolute path without `.`, `..`, doubled or trailing slashes, outside of what the kernel makes up. */
+export function filePath(description: string): Member<string> {
+  return {
+    read: (fields, name) => fields.filePath(name),
+    schema: { description, type: 'string', pattern: PATH_PATTERN },
+    required: true,
+  };
+}
+
+export function filePaths(description: string): Member<string[]> {
+  return {
+    read(fields, name) {
+      const paths = fields.texts(name) ?? [];
+      for (const [index, path] of paths.entries()) {
+        const reason = pathProblem(path);
+        if (reason !== undefined) fields.wrong(`${name}[${index}]`, reason);
+      }
+      return paths;
+    },
+    schema: {
+      description,
+      anyOf: [{ type: 'array', items: { type: 'string', pattern: PATH_PATTERN } }, { const: '' }],
+    },
+    required: false,
+  };
+}
+
+export function mode(description: string): Member<number | undefined> {
+  return {
+    read: (fields, name) => fields.mode(name),
+    schema: { description, type: 'string', pattern: '^([0-7]{3,4})?$' },
+    required: false,
+  };
+}
+
+export function sha256(description: string): Member<string | undefined> {
+  return {
+    read: (fields, name) => fields.sha256(name),
+    schema: { description, type: 'string', pattern: '^([0-9a-fA-F]{64})?$' },
+    required: false,
+  };
+}
+
+export function url(description: string): Member<string> {
+  return {
+    read: (fields, name) => fields.url(name),
+    schema: { description, type: 'string', pattern: '^[hH][tT][tT][pP][sS]?://' },
+    required: true,
+  };
+}
+
+export function base64(description: string, charsMax: number): Member<string | undefined> {
+  return {
+    read(fields, name) {
+      const value = fields.text(name, charsMax);
+      if (value === undefined || /^[A-Za-z0-9+/]*={0,2}$/.test(value)) return value;
+      return fields.wrong(name, 'must be base64');
+    },
+    schema: { description, type: 'string', maxLength: charsMax, pattern: '^[A-Za-z0-9+/]*={0,2}$' },
+    required: false,
+  };
+}
