@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { systemClock } from '../../src/host/clock.ts';
 import { JobsService, thingArn } from '../../src/simulator/service/jobs-service.ts';
+import { Shadows } from '../../src/simulator/service/shadows.ts';
 
 /** What a watcher of the service is told: every change once, complete, in order. */
 
@@ -51,4 +52,15 @@ test('a retry is told after the end that brought it, and a watcher that has left
   stop();
   service.update('t', 'one', { status: 'FAILED' });
   expect(told.length).toBe(2);
+});
+
+test('a watcher of shadows hears of each write and of a removal', () => {
+  const shadows = new Shadows();
+  const told: string[] = [];
+  shadows.onChange((thing, name) => told.push(`${thing}/${name}`));
+  shadows.update('t', 'evenkeel', { reported: { a: 1 } }, 1);
+  expect(shadows.names('t')).toEqual(['evenkeel']);
+  shadows.delete('t', 'evenkeel');
+  shadows.delete('t', 'evenkeel');
+  expect(told).toEqual(['t/evenkeel', 't/evenkeel']);
 });

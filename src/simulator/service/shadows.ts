@@ -7,6 +7,20 @@ export interface Shadow {
 
 export class Shadows {
   readonly #shadows = new Map<string, Shadow>();
+  readonly #listeners = new Set<(thing: string, name: string) => void>();
+
+  /** Told after each change; returns its own end. */
+  onChange(listener: (thing: string, name: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** The names of a thing's shadows; the unnamed one is ''. */
+  names(thing: string): string[] {
+    return [...this.#shadows.keys()]
+      .filter((key) => key.startsWith(`${thing}/`))
+      .map((key) => key.slice(thing.length + 1));
+  }
 
   get(thing: string, name: string): Shadow | undefined {
     return this.#shadows.get(`${thing}/${name}`);
@@ -21,11 +35,14 @@ export class Shadows {
       timestamp,
     };
     this.#shadows.set(`${thing}/${name}`, shadow);
+    for (const listener of this.#listeners) listener(thing, name);
     return shadow;
   }
 
   delete(thing: string, name: string): boolean {
-    return this.#shadows.delete(`${thing}/${name}`);
+    const deleted = this.#shadows.delete(`${thing}/${name}`);
+    if (deleted) for (const listener of this.#listeners) listener(thing, name);
+    return deleted;
   }
 }
 
