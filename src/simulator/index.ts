@@ -2,6 +2,8 @@ import { DevicePlane } from './device/device-plane.ts';
 import { createFaults, type Faults } from './faults.ts';
 import { startHttpPlane } from './http/control-plane.ts';
 import { startMqttPlane } from './mqtt/embedded-broker.ts';
+import { type ExternalBroker, joinExternalBroker } from './mqtt/external-broker.ts';
+import { createRequests } from './mqtt/requests.ts';
 import { JobsService } from './service/jobs-service.ts';
 import { Shadows } from './service/shadows.ts';
 import type { SimulatorClock, Switches } from './service/types.ts';
@@ -12,6 +14,8 @@ export interface SimulatorOptions {
   mqttPort?: number;
   httpPort?: number;
   host?: string;
+  /** Serve devices through this broker instead of an own one. */
+  broker?: ExternalBroker;
   clock: SimulatorClock;
   switches?: Partial<Switches>;
 }
@@ -48,12 +52,15 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     options.switches,
   );
   const plane = new DevicePlane(service, shadows, clock);
-  const mqtt = await startMqttPlane(host, options.mqttPort ?? 0, { plane, faults, clock, trace });
+  const requests = createRequests({ plane, faults, clock });
+  const mqtt = options.broker
+    ? await joinExternalBroker(options.broker, { requests, trace })
+    : await startMqttPlane(host, options.mqttPort ?? 0, { requests, trace });
   publish = mqtt.publish;
   const nowSeconds = (): number => Math.floor(clock.wallMs() / 1000);
   const http = await startHttpPlane(host, options.httpPort ?? 0, { service, shadows, nowSeconds });
   return {
-    mqttUrl: `mqtt://${host}:${mqtt.port}`,
+    mqttUrl: mqtt.url,
     httpUrl: `http://${host}:${http.port}`,
     service,
     shadows,

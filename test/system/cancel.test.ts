@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { systemClock } from '../../src/host/clock.ts';
-import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
 import { thingArn } from '../../src/simulator/service/jobs-service.ts';
+import { startTestCloud } from '../support/cloud.ts';
 import { until } from '../support/until.ts';
 import {
   cloudStatus,
@@ -60,9 +60,8 @@ const NOTICED = ['while connected', 'after a reconnect', 'after a restart'] as c
 let simulator: Simulator;
 let terse: Simulator;
 beforeAll(async () => {
-  simulator = await startSimulator({ clock: systemClock });
-  terse = await startSimulator({
-    clock: systemClock,
+  simulator = await startTestCloud();
+  terse = await startTestCloud({
     switches: { terminalCarriesState: false, terminalBeforeVersion: false },
   });
 });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { systemClock } from '../../src/host/clock.ts';
-import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
+import { startTestCloud } from '../support/cloud.ts';
 import { until } from '../support/until.ts';
 import {
   cloudStatus,
@@ -23,7 +23,7 @@ const RECORDS_MIN = 12;
 
 let simulator: Simulator;
 beforeAll(async () => {
-  simulator = await startSimulator({ clock: systemClock });
+  simulator = await startTestCloud();
 });
 afterAll(() => simulator.close());
 
