@@ -50,6 +50,8 @@ export interface StepBase {
   idempotent: boolean;
   /** Once begun, the job is finished forward (saga pivot). */
   pivot: boolean;
+  /** Ends the boot that it is attempted in; it is done when the device has started again (design section 4). */
+  endsBoot?: true;
   /** A command that undoes it; runs before the paths are restored. */
   undo?: readonly string[];
   /** All paths that the step may change: its own and `snapshotPaths`. */

@@ -1,4 +1,4 @@
-import type { Plan } from '../document/plan.ts';
+import type { Plan, PlanStep } from '../document/plan.ts';
 import type { CloudEnd } from './cloud.ts';
 import { nextStep, nextUndo, type Progress, type StepProgress } from './progress.ts';
 import type { Cause } from './records.ts';
@@ -136,12 +136,10 @@ function aroundStep({ plan, progress, policy }: Situation, index: number): Move 
       return 'preparing';
     case 'ready':
       if (step.attempts >= policy.stepAttemptsMax) return 'aborting';
-      return planned.pivot && !step.fenced && step.attempts === 0 && !progress.cause
-        ? 'fencing'
-        : 'attempting';
+      return wantsFence(planned, step) && !progress.cause ? 'fencing' : 'attempting';
     case 'interrupted':
       if (step.attempts >= policy.stepAttemptsMax) return 'aborting';
-      if (planned.idempotent) return 'attempting';
+      if (planned.idempotent && !planned.endsBoot) return 'attempting';
       return step.grade === 'none' ? 'aborting' : 'undoing';
     case 'undoing':
       return 'undoing';
@@ -153,6 +151,11 @@ function aroundStep({ plan, progress, policy }: Situation, index: number): Move 
     case 'undone':
       throw new Error(`internal error: step ${index} is ${step.phase} at rest`);
   }
+}
+
+/** A7: a pivot is fenced once, since it is finished whatever happens; a restart of the device each time. */
+function wantsFence({ pivot, endsBoot }: PlanStep, { fenced, attempts }: StepProgress): boolean {
+  return !fenced && ((pivot && attempts === 0) || endsBoot === true);
 }
 
 /** A pivot that may have begun: from here on the job is finished forward. */

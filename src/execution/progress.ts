@@ -60,6 +60,8 @@ export interface StepProgress {
   undoFailures: number;
   /** A fence was accepted for it, and it has not been begun since. */
   fenced: boolean;
+  /** Boot in which it was last attempted. */
+  bootId?: string;
   before?: Attachment;
   after?: Attachment;
   /** The last process that worked forward; what its undo must end first (I5). */
@@ -147,6 +149,7 @@ export function advance(progress: Progress, record: ExecutionRecord): Progress {
       return step(record.step, ['ready', 'interrupted'], {
         phase: 'attempting',
         attempts: record.attempt,
+        bootId: record.bootId,
         fenced: false,
       });
     case 'process':
@@ -155,7 +158,8 @@ export function advance(progress: Progress, record: ExecutionRecord): Progress {
         : step(record.step, ['undoing'], { undoProcess: record.identity });
     case 'done':
       from(...RUNNING);
-      return step(record.step, ['attempting'], { phase: 'done', after: record.after });
+      // A restart of the device is seen to be done only by the next life, whatever this one wrote on its way down.
+      return step(record.step, ['attempting', 'interrupted'], { phase: 'done', after: record.after });
     case 'failed':
     case 'interrupted':
       from(...RUNNING);
@@ -262,6 +266,7 @@ export function assumeLost(progress: Progress): Progress {
       ...lost,
       phase: 'attempting',
       attempts: lost.attempts + 1,
+      bootId: progress.bootId,
       fenced: false,
     }),
   };

@@ -28,10 +28,10 @@ export type ExecutionRecord =
   | { type: 'started'; versionNumber: number }
   /** The before-image of a step is durable. */
   | { type: 'ready'; step: number; before: Attachment }
-  /** A fenced update was accepted before a pivot (A7). */
+  /** A fenced update was accepted before a pivot or a restart of the device (A7, A10). */
   | { type: 'fenced'; step: number; versionNumber: number }
   /** Intent: the step may run from here on. */
-  | { type: 'attempt'; step: number; attempt: number }
+  | { type: 'attempt'; step: number; attempt: number; bootId: string }
   | { type: 'process'; step: number; direction: 'do' | 'undo'; identity: ProcessIdentity }
   /** The step's effects are durable. `ignored`: it failed, and the document says that this does not matter. */
   | { type: 'done'; step: number; after: Attachment; ignored?: string }

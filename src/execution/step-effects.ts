@@ -5,7 +5,7 @@ import { progressDetails } from './details.ts';
 import type { Effect, EffectTools } from './effects.ts';
 import type { EffectOutput } from './execution-machine.ts';
 import { pivotPassed, type Situation } from './next-move.ts';
-import { nextStep, nextUndo, type Progress } from './progress.ts';
+import { nextStep, nextUndo, type Progress, type StepProgress } from './progress.ts';
 import type { ExecutionRecord } from './records.ts';
 import { expectations, judge, lastAfterImages, notNew } from './verdict.ts';
 
@@ -14,22 +14,27 @@ import { expectations, judge, lastAfterImages, notNew } from './verdict.ts';
 /** I5: whatever an earlier life left running is ended before anything else is decided. */
 export const resuming: Effect = {
   obeys: () => [],
-  async run({ progress }, tools) {
-    const interrupted: ExecutionRecord[] = [];
-    for (const [step, { phase, process, undoProcess }] of progress.steps.entries()) {
-      if (phase !== 'attempting' && phase !== 'undoing') continue;
+  async run({ plan, progress }, tools) {
+    const found: ExecutionRecord[] = [];
+    for (const [step, known] of progress.steps.entries()) {
+      const { phase, process, undoProcess } = known;
       if (process && phase === 'attempting') await tools.processes.fence(process, tools.limits.graceMs);
-      if (undoProcess) await tools.processes.fence(undoProcess, tools.limits.graceMs);
-      if (phase === 'attempting') {
-        interrupted.push({ type: 'interrupted', step, reason: 'the agent stopped while it ran' });
+      if (undoProcess && phase === 'undoing') await tools.processes.fence(undoProcess, tools.limits.graceMs);
+      if (hasRestartedDevice(plan.steps[step], known, tools.bootId)) {
+        found.push({ type: 'done', step, after: await tools.attachStep(`after-${step}`, { resources: [] }) });
+      } else if (phase === 'attempting') {
+        found.push({ type: 'interrupted', step, reason: 'the agent stopped while it ran' });
       }
     }
-    return {
-      records: await tools.put({ type: 'resumed', bootId: tools.bootId }, ...interrupted),
-      resumed: true,
-    };
+    return { records: await tools.put({ type: 'resumed', bootId: tools.bootId }, ...found), resumed: true };
   },
 };
+
+/** A10: another boot id is the proof; a shutdown that interrupted the step on its way is part of its success. */
+function hasRestartedDevice(step: PlanStep | undefined, known: StepProgress, bootId: string): boolean {
+  const begun = known.phase === 'attempting' || known.phase === 'interrupted';
+  return step?.endsBoot === true && begun && known.bootId !== bootId;
+}
 
 /** After a new boot: a finished step whose effect is no longer there has failed a check. */
 export const probing: Effect = {
@@ -70,7 +75,7 @@ export const attempting: Effect = {
     const before = (await tools.images(progress)).before.get(step);
     if (!before) return { records: [], failure: { by: 'step', step, reason: 'its before-image is lost' } };
     const attempt = (progress.steps[step]?.attempts ?? 0) + 1;
-    const records = [...(await tools.put({ type: 'attempt', step, attempt }))];
+    const records = [...(await tools.put({ type: 'attempt', step, attempt, bootId: tools.bootId }))];
     if (step > 0 || attempt > 1) {
       tools.cloud.progress(progressDetails(plan, progress, 'running', step));
     }

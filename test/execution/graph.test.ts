@@ -5,11 +5,12 @@ import type { Plan } from '../../src/document/plan.ts';
 import { type EffectName, executionMachine } from '../../src/execution/execution-machine.ts';
 import { pivotPassed, type Situation } from '../../src/execution/next-move.ts';
 import { nextStep, type Progress } from '../../src/execution/progress.ts';
+import type { ExecutionRecord } from '../../src/execution/records.ts';
 import { ENDS, outputsOf, planOf, received, situationOf, step } from './story.ts';
 
 /**
- * Every reachable snapshot of the execution machine, within bounds: three steps, two tries, one pivot, every answer
- * that an effect may give, every event at every moment. Nothing runs: the machine is asked what it would do.
+ * Every reachable snapshot of the execution machine, within bounds: three steps, two tries, one pivot, one restart of
+ * the device, every answer that an effect may give, every event at every moment. Nothing runs: the machine is asked what it would do.
  */
 
 interface Explored {
@@ -18,6 +19,7 @@ interface Explored {
   next: { event: AnyEventObject; key: string }[];
 }
 
+const NO_RESOURCES = { inline: { resources: [] } };
 const FINAL = ['closed', 'drained'];
 
 /** More than this is a mistake in the bounds, not a bigger machine. */
@@ -45,9 +47,13 @@ function keyOf({ value, context }: { value: unknown; context: Situation }): stri
   return JSON.stringify([value, phase, direction, steps, known, draining, resumed, asked, probed, verified]);
 }
 
-function explore(plan: Plan, events: readonly AnyEventObject[]): Map<string, Explored> {
+function explore(
+  plan: Plan,
+  events: readonly AnyEventObject[],
+  input = situationOf(plan, [received(plan)], 'new'),
+): Map<string, Explored> {
   const map = getAdjacencyMap(executionMachine, {
-    input: situationOf(plan, [received(plan)], 'new'),
+    input,
     limit: SNAPSHOTS_MAX,
     serializeState: keyOf,
     events: (snapshot: { value: unknown; context: Situation }) => {
@@ -96,6 +102,7 @@ const PLANS: Record<string, Plan> = {
     step(2, { idempotent: true }),
   ),
   'a step without an undo': planOf(step(0), step(1, { grade: 'none' })),
+  'a restart of the device in the middle': planOf(step(0), step(1, { endsBoot: true }), step(2)),
 };
 
 describe.each(Object.entries(PLANS))('%s', (_, plan) => {
@@ -142,12 +149,13 @@ describe.each(Object.entries(PLANS))('%s', (_, plan) => {
     }
   });
 
-  test('A7: a pivot is begun only behind an accepted fence', () => {
+  test('A7 A10: a pivot is begun only behind an accepted fence, a restart of the device each time', () => {
     for (const { value, context } of all) {
       const index = nextStep(context.progress);
       const at = context.progress.steps[index];
-      if (value !== 'attempting' || !plan.steps[index]?.pivot || (at?.attempts ?? 0) > 0) continue;
-      expect(at?.fenced).toBe(true);
+      const { pivot, endsBoot } = plan.steps[index] ?? {};
+      if (value !== 'attempting') continue;
+      if (endsBoot || (pivot && at?.attempts === 0)) expect(at?.fenced).toBe(true);
     }
   });
 
@@ -213,3 +221,42 @@ test('every rest of a journal can be taken up again after a restart', () => {
     expect(next.status).not.toBe('error');
   }
 });
+
+describe('the agent comes back to a step that restarts the device', () => {
+  const plan = PLANS['a restart of the device in the middle']!;
+  const begun: ExecutionRecord[] = [
+    received(plan),
+    { type: 'started', versionNumber: 2 },
+    ...doneStep(0),
+    { type: 'ready', step: 1, before: NO_RESOURCES },
+    { type: 'fenced', step: 1, versionNumber: 3 },
+    { type: 'attempt', step: 1, attempt: 1, bootId: 'boot-1' },
+  ];
+  const ways: [string, ExecutionRecord[]][] = [
+    ['killed by the shutdown', begun],
+    ['halted on its way down', [...begun, { type: 'interrupted', step: 1, reason: 'stopped: halt' }]],
+  ];
+
+  test.each(ways)(
+    '%s: it is done in another boot, and tried again behind a new fence in the same one',
+    (_, records) => {
+      const graph = [...explore(plan, EVENTS, situationOf(plan, records, 'resumed')).values()];
+      const after = graph.map(({ context }) => context.progress.steps[1]);
+      expect(after.some((at) => at?.phase === 'done' && at.attempts === 1)).toBe(true);
+      expect(after.some((at) => at?.attempts === 2)).toBe(true);
+      for (const { value, context } of graph) {
+        if (value === 'attempting' && nextStep(context.progress) === 1)
+          expect(context.progress.steps[1]?.fenced).toBe(true);
+      }
+      expect(graph.some(({ context }) => context.progress.commit === 'accepted')).toBe(true);
+    },
+  );
+});
+
+function doneStep(index: number): ExecutionRecord[] {
+  return [
+    { type: 'ready', step: index, before: NO_RESOURCES },
+    { type: 'attempt', step: index, attempt: 1, bootId: 'boot-1' },
+    { type: 'done', step: index, after: NO_RESOURCES },
+  ];
+}

@@ -86,10 +86,18 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
   const at = nextStep(progress);
   switch (name) {
     case 'resuming': {
-      const interrupted = progress.steps.flatMap(({ phase }, index): ExecutionRecord[] =>
+      const agentOnly = progress.steps.flatMap(({ phase }, index): ExecutionRecord[] =>
         phase === 'attempting' ? [{ type: 'interrupted', step: index, reason: 'restart' }] : [],
       );
-      return [{ records: [{ type: 'resumed', bootId: 'boot-2' }, ...interrupted], resumed: true }];
+      const device = progress.steps.flatMap(({ phase }, index): ExecutionRecord[] => {
+        if (situation.plan.steps[index]?.endsBoot && ['attempting', 'interrupted'].includes(phase))
+          return [{ type: 'done', step: index, after: BEFORE }];
+        return phase === 'attempting' ? [{ type: 'interrupted', step: index, reason: 'restart' }] : [];
+      });
+      return [agentOnly, device].map((found) => ({
+        records: [{ type: 'resumed', bootId: 'boot-2' }, ...found],
+        resumed: true,
+      }));
     }
     case 'asking':
       return [
@@ -120,6 +128,7 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
         type: 'attempt',
         step: at,
         attempt: (progress.steps[at]?.attempts ?? 0) + 1,
+        bootId: 'boot-1',
       };
       return [
         wrote(attempt, { type: 'done', step: at, after: BEFORE }),
