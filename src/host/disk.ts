@@ -26,10 +26,18 @@ export interface Disk {
   lutimes(path: string, atimeMs: number, mtimeMs: number): Promise<void>;
   /** Room on the file system that holds `path`. */
   room(path: string): Promise<DiskRoom>;
-  /** Extended attributes and ACLs of each path, name to base64 value; a path without any has an empty map. */
+  /**
+   * Extended attributes and ACLs of each path, name to base64 value; a path without any has an empty record. Of a path
+   * that is not in the map nothing can be said here.
+   */
   readAttributes(paths: readonly string[]): Promise<Map<string, Record<string, string>>>;
-  /** Copies mode, owner, extended attributes and ACLs from one entry to another of the same kind. */
-  copyAttributes(from: string, to: string): Promise<void>;
+  /**
+   * Copies mode, owner, extended attributes and ACLs from one entry to another of the same kind. `known`: what
+   * `readAttributes` has just said of `from`, to spare a look.
+   */
+  copyAttributes(from: string, to: string, known?: Readonly<Record<string, string>>): Promise<void>;
+  /** Removes the extended attributes and ACLs of an entry, also those that it inherited. */
+  clearAttributes(path: string): Promise<void>;
   /** Writes out the whole file system that holds `path` (`sync -f`). */
   syncFileSystem(path: string): Promise<void>;
   /** Writes out every file system (`sync`). */

@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process';
 import { constants, type Stats } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { type Attributes, readAttributesOf, removeAttributesOf, writeAttributesTo } from './attributes.ts';
 import type { Disk, DiskDirectory, DiskFile, DiskStat, EntryKind } from './disk.ts';
 
 const run = promisify(execFile);
-const ATTRIBUTES_BYTES_MAX = 16 * 1024 * 1024;
 
 /** The file system of this machine. */
 export const nodeDisk: Disk = {
@@ -41,17 +41,9 @@ export const nodeDisk: Disk = {
     const { bavail, bsize, type } = await fs.statfs(path);
     return { freeBytes: bavail * bsize, type };
   },
-  readAttributes,
-  async copyAttributes(from, to) {
-    await run('cp', [
-      '--attributes-only',
-      '--preserve=mode,ownership,xattr',
-      '--no-dereference',
-      '--',
-      from,
-      to,
-    ]);
-  },
+  readAttributes: readAttributesOf,
+  copyAttributes,
+  clearAttributes: removeAttributesOf,
   async syncFileSystem(path) {
     await run('sync', ['-f', '--', path]);
   },
@@ -94,27 +86,21 @@ function directoryOf(handle: fs.FileHandle): DiskDirectory {
   };
 }
 
-/** `getfattr -d -m -`; where it is not installed no attributes are known, and none are compared. */
-async function readAttributes(paths: readonly string[]): Promise<Map<string, Record<string, string>>> {
-  const found = new Map(paths.map((path): [string, Record<string, string>] => [path, {}]));
-  for (const path of paths) {
-    const text = await run(
-      'getfattr',
-      ['-h', '-d', '-m', '-', '-e', 'base64', '--absolute-names', '--', path],
-      {
-        maxBuffer: ATTRIBUTES_BYTES_MAX,
-      },
-    ).then(
-      ({ stdout }) => stdout,
-      () => '',
-    );
-    const named = text.split('\n').flatMap((line) => {
-      const match = /^([^#=][^=]*)=0s(.*)$/.exec(line);
-      return match ? [[match[1] ?? '', match[2] ?? '']] : [];
-    });
-    found.set(path, Object.fromEntries(named) as Record<string, string>);
-  }
-  return found;
+/** Where attributes cannot be read, `cp` still carries those of a file over. */
+async function copyAttributes(from: string, to: string, known?: Attributes): Promise<void> {
+  const attributes = known ?? (await readAttributesOf([from])).get(from);
+  const { uid, gid, mode, isLink, isFile } = await ownerOf(from);
+  await fs.lchown(to, uid, gid);
+  if (!isLink) await fs.chmod(to, mode);
+  if (attributes) await writeAttributesTo(to, attributes);
+  else if (isFile)
+    await run('cp', ['--attributes-only', '--preserve=mode,ownership,xattr', '-P', '--', from, to]);
+}
+
+async function ownerOf(path: string) {
+  const stats = await fs.lstat(path);
+  const { uid, gid, mode } = stats;
+  return { uid, gid, mode: mode & 0o7777, isLink: stats.isSymbolicLink(), isFile: stats.isFile() };
 }
 
 function statOf(stats: Stats): DiskStat {

@@ -1,14 +1,16 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { join } from 'node:path';
-import type { Disk, DiskFile, DiskStat } from '../host/disk.ts';
+import { dirname, join } from 'node:path';
+import type { Disk, DiskFile } from '../host/disk.ts';
 import { withPlace } from '../host/safe-paths.ts';
+import { syncDirectory } from '../store/atomic-file.ts';
 import type { Fingerprint } from './step.ts';
 
 export const ABSENT: Fingerprint = 'absent';
 
 const CHUNK_BYTES = 256 * 1024;
 const DEPTH_MAX = 64;
+const DEFAULT_ACL = 'system.posix_acl_default';
 
 export interface TreeLimits {
   treeEntriesMax: number;
@@ -24,31 +26,59 @@ export async function fingerprintAt(disk: Disk, path: string): Promise<Fingerpri
   return found ?? ABSENT;
 }
 
-/** Kind, mode, owner and content of an entry; of a directory, of all that is in it. Never opens a FIFO or a device. */
-export async function fingerprint(disk: Disk, path: string, depth = 0): Promise<Fingerprint> {
+/**
+ * Kind, mode, owner, content, extended attributes and ACLs of an entry; of a directory, of all that is in it. Never
+ * opens a FIFO or a device.
+ */
+export async function fingerprint(disk: Disk, path: string): Promise<Fingerprint> {
+  return fingerprintOf(disk, path, await disk.readAttributes(await entriesBelow(disk, path)));
+}
+
+type AttributesByPath = Awaited<ReturnType<Disk['readAttributes']>>;
+
+async function fingerprintOf(disk: Disk, path: string, attributes: AttributesByPath): Promise<Fingerprint> {
   const stat = await disk.lstat(path);
   if (!stat) return ABSENT;
-  const owner = `${stat.uid}:${stat.gid}`;
+  const owner = `${stat.uid}:${stat.gid}${attributeMark(attributes.get(path))}`;
   switch (stat.kind) {
     case 'file':
       return `file ${stat.mode.toString(8)} ${owner} ${await contentHash(disk, path)}`;
     case 'link':
       // The mode of a link means nothing.
-      return `link ${owner} ${createHash('sha256')
-        .update(await disk.readlink(path))
-        .digest('hex')}`;
+      return `link ${owner} ${sha256(await disk.readlink(path))}`;
     case 'directory': {
-      if (depth > DEPTH_MAX) throw new NotCopyable(`deeper than ${DEPTH_MAX} directories`);
       const hash = createHash('sha256');
       for (const name of await disk.readDirectory(path)) {
         if (isOwnDirectory(name)) continue;
-        hash.update(`${name}\0${await fingerprint(disk, join(path, name), depth + 1)}\0`);
+        hash.update(`${name}\0${await fingerprintOf(disk, join(path, name), attributes)}\0`);
       }
       return `directory ${stat.mode.toString(8)} ${owner} ${hash.digest('hex')}`;
     }
     default:
       return `${stat.kind} ${stat.mode.toString(8)} ${owner}`;
   }
+}
+
+function attributeMark(attributes: Readonly<Record<string, string>> = {}): string {
+  const sorted = Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1));
+  return sorted.length === 0 ? '' : ` ${sha256(JSON.stringify(sorted))}`;
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** The entry and all below it that is not ours; throws `NotCopyable` where it is too deep. */
+async function entriesBelow(disk: Disk, path: string, depth = 0): Promise<string[]> {
+  const stat = await disk.lstat(path);
+  if (!stat) return [];
+  if (stat.kind !== 'directory') return [path];
+  if (depth > DEPTH_MAX) throw new NotCopyable(`deeper than ${DEPTH_MAX} directories`);
+  const found = [path];
+  for (const name of await disk.readDirectory(path)) {
+    if (!isOwnDirectory(name)) found.push(...(await entriesBelow(disk, join(path, name), depth + 1)));
+  }
+  return found;
 }
 
 /** Where images and staged files are, beside what they belong to. */
@@ -62,7 +92,7 @@ async function contentHash(disk: Disk, path: string): Promise<string> {
   const file = await disk.openFile(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const hash = createHash('sha256');
-    await readAll(file, hash, async () => undefined);
+    await readAll(file, async (chunk) => void hash.update(chunk));
     return hash.digest('hex');
   } finally {
     await file.close();
@@ -71,70 +101,82 @@ async function contentHash(disk: Disk, path: string): Promise<string> {
 
 async function readAll(
   file: DiskFile,
-  hash: Hash,
   each: (chunk: Uint8Array, position: number) => Promise<void>,
 ): Promise<void> {
   const buffer = new Uint8Array(CHUNK_BYTES);
   for (let position = 0; ; ) {
     const count = await file.read(buffer, position);
     if (count === 0) return;
-    const chunk = buffer.subarray(0, count);
-    hash.update(chunk);
-    await each(chunk, position);
+    await each(buffer.subarray(0, count), position);
     position += count;
   }
 }
 
-/** Copies a file's bytes into a new file, durable; returns their SHA-256. */
-export async function copyContent(disk: Disk, from: string, to: string): Promise<string> {
+/** Copies an entry with all below it: content, mode, owner, times, attributes and ACLs; durable. Links stay links. */
+export async function copyEntry(disk: Disk, from: string, to: string): Promise<void> {
+  const parent = dirname(to);
+  const attributes = await disk.readAttributes([parent, ...(await entriesBelow(disk, from))]);
+  // What is made in a directory with a default ACL begins with that ACL (man 5 acl).
+  const inherits = attributes.get(parent)?.[DEFAULT_ACL] !== undefined;
+  await copyKnown(disk, from, to, { attributes, inherits });
+}
+
+interface CopyFacts {
+  attributes: AttributesByPath;
+  inherits: boolean;
+}
+
+async function copyKnown(disk: Disk, from: string, to: string, facts: CopyFacts): Promise<void> {
+  const stat = await disk.lstat(from);
+  if (!stat) throw new Error(`cannot copy ${from}: it is gone`);
+  const begin = async (): Promise<void> => {
+    if (facts.inherits) await disk.clearAttributes(to);
+  };
+  const copyRest = async (): Promise<void> => {
+    await disk.copyAttributes(from, to, facts.attributes.get(from));
+    await disk.lutimes(to, stat.atimeMs, stat.mtimeMs);
+  };
+  switch (stat.kind) {
+    case 'file':
+      await copyFile(disk, from, to, async () => {
+        await begin();
+        await copyRest();
+      });
+      break;
+    case 'link':
+      await disk.symlink(await disk.readlink(from), to);
+      await copyRest();
+      break;
+    case 'directory':
+      await disk.mkdir(to, 0o700);
+      await begin();
+      for (const name of await disk.readDirectory(from)) {
+        if (isOwnDirectory(name)) continue;
+        await copyKnown(disk, join(from, name), join(to, name), { ...facts, inherits: false });
+      }
+      await copyRest();
+      await syncDirectory(disk, to);
+      break;
+    default:
+      throw new NotCopyable(`${from} is a ${stat.kind}`);
+  }
+}
+
+/** Bytes first, then the rest of it, and one sync for both. */
+async function copyFile(disk: Disk, from: string, to: string, copyRest: () => Promise<void>): Promise<void> {
   const source = await disk.openFile(from, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const target = await disk.openFile(to, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
-      const hash = createHash('sha256');
-      await readAll(source, hash, (chunk, position) => target.write(chunk, position));
+      await readAll(source, (chunk, position) => target.write(chunk, position));
+      await copyRest();
       await target.sync();
-      return hash.digest('hex');
     } finally {
       await target.close();
     }
   } finally {
     await source.close();
   }
-}
-
-/** Copies an entry with all below it: content, mode, owner, times and attributes; durable. Links stay links. */
-export async function copyEntry(disk: Disk, from: string, to: string): Promise<void> {
-  const stat = await disk.lstat(from);
-  if (!stat) throw new Error(`cannot copy ${from}: it is gone`);
-  switch (stat.kind) {
-    case 'file':
-      await copyContent(disk, from, to);
-      await disk.copyAttributes(from, to);
-      break;
-    case 'link':
-      await disk.symlink(await disk.readlink(from), to);
-      await disk.lchown(to, stat.uid, stat.gid);
-      break;
-    case 'directory':
-      await copyDirectory(disk, from, to, stat);
-      break;
-    default:
-      throw new NotCopyable(`${from} is a ${stat.kind}`);
-  }
-  await disk.lutimes(to, stat.atimeMs, stat.mtimeMs);
-}
-
-async function copyDirectory(disk: Disk, from: string, to: string, stat: DiskStat): Promise<void> {
-  await disk.mkdir(to, 0o700);
-  for (const name of await disk.readDirectory(from)) {
-    if (!isOwnDirectory(name)) await copyEntry(disk, join(from, name), join(to, name));
-  }
-  await disk.lchown(to, stat.uid, stat.gid);
-  await disk.chmod(to, stat.mode);
-  const directory = await disk.openDirectory(to);
-  await directory.sync();
-  await directory.close();
 }
 
 /** Bytes of an entry with all below it. Throws `NotCopyable` beyond the limits, and at what cannot be copied. */

@@ -3,7 +3,7 @@ import type { Disk } from '../host/disk.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 
-/** Writes the image's bytes, mode and owner into the inode that is there; it keeps all of its names. Durable. */
+/** Writes the image's bytes, mode, owner and attributes into the inode that is there; it keeps all of its names. Durable. */
 export async function restoreInPlace(disk: Disk, image: string, path: string): Promise<void> {
   const source = await disk.openFile(image, constants.O_RDONLY);
   const target = await disk.openFile(path, constants.O_WRONLY);
@@ -17,8 +17,8 @@ export async function restoreInPlace(disk: Disk, image: string, path: string): P
       position += count;
     }
     await target.truncate(old.sizeBytes);
-    await target.chown(old.uid, old.gid);
-    await target.chmod(old.mode);
+    await disk.clearAttributes(path);
+    await disk.copyAttributes(image, path);
     await target.sync();
   } finally {
     await source.close();

@@ -28,6 +28,7 @@ const CHANGING = [
   'lchown',
   'lutimes',
   'copyAttributes',
+  'clearAttributes',
 ];
 
 class Crash extends Error {}
