@@ -43,14 +43,15 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     if ((await faults.notification({ thing, kind, body })).kind === 'drop') return;
     publish(`$aws/things/${thing}/jobs/${kind}`, body);
   };
-  const service = new JobsService(
+  const service = new JobsService({
     clock,
-    {
+    notifier: {
       notify: (thing, body) => void notified(thing, 'notify', body),
       notifyNext: (thing, body) => void notified(thing, 'notify-next', body),
+      event: (topic, body) => publish(topic, body),
     },
-    options.switches,
-  );
+    ...(options.switches && { switches: options.switches }),
+  });
   const plane = new DevicePlane(service, shadows, clock);
   const requests = createRequests({ plane, faults, clock });
   const mqtt = options.broker

@@ -6,7 +6,10 @@ import { Shadows } from '../../src/simulator/service/shadows.ts';
 /** What a watcher of the service is told: every change once, complete, in order. */
 
 function watched(): { service: JobsService; told: string[]; stop: () => void } {
-  const service = new JobsService(systemClock, { notify: () => undefined, notifyNext: () => undefined });
+  const service = new JobsService({
+    clock: systemClock,
+    notifier: { notify: () => undefined, notifyNext: () => undefined, event: () => undefined },
+  });
   const told: string[] = [];
   const stop = service.onChange((change) => {
     if (change.kind === 'thing') told.push(`thing ${change.thing}`);
@@ -45,7 +48,10 @@ test('a watcher hears of things, jobs and each state of an execution, after the 
 test('a retry is told after the end that brought it, and a watcher that has left hears no more', () => {
   const { service, told, stop } = watched();
   service.createThing('t');
-  service.createJob({ ...job, retries: [{ failureType: 'ALL', numberOfRetries: 1 }] });
+  service.createJob({
+    ...job,
+    jobExecutionsRetryConfig: { criteriaList: [{ failureType: 'ALL', numberOfRetries: 1 }] },
+  });
   told.length = 0;
   service.update('t', 'one', { status: 'FAILED' });
   expect(told).toEqual(['one#1 FAILED v2', 'one#2 QUEUED v1']);

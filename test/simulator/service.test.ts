@@ -153,7 +153,7 @@ describe('the device plane', () => {
       jobId: 'again',
       targets: [TARGET],
       document: '{}',
-      retries: [{ failureType: 'FAILED', numberOfRetries: 1 }],
+      jobExecutionsRetryConfig: { criteriaList: [{ failureType: 'FAILED', numberOfRetries: 1 }] },
     });
     await update('again', { status: 'FAILED' });
     const { body } = await ask('$next/get');

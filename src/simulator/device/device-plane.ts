@@ -155,7 +155,9 @@ export class DevicePlane {
     });
     return {
       ...(body['includeJobExecutionState'] === true && { executionState: stateOf(execution) }),
-      ...(body['includeJobDocument'] === true && { jobDocument: this.#service.document(target) }),
+      ...(body['includeJobDocument'] === true && {
+        jobDocument: JSON.parse(this.#service.documentOf(execution)) as unknown,
+      }),
     };
   }
 }

@@ -2,7 +2,7 @@ import { type ServerType, serve } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { type JobsService, thingArn } from '../service/jobs-service.ts';
 import type { Shadows } from '../service/shadows.ts';
-import { type Execution, type Job, Refusal, type Status } from '../service/types.ts';
+import { type Execution, type Job, Refusal } from '../service/types.ts';
 
 /** The calls of `iot` and `iot-data` over HTTP (sections 4.1-4.5): what the AWS SDKs and the aws CLI send. */
 
@@ -88,18 +88,16 @@ function jobs(app: Hono, service: JobsService): void {
     const body = await bodyOf(c);
     const document = typeof body['document'] === 'string' ? body['document'] : '';
     if (!isJson(document)) throw new Refusal('InvalidRequest', 'document: must be JSON');
-    const timeout = (body['timeoutConfig'] as { inProgressTimeoutInMinutes?: number } | undefined)
-      ?.inProgressTimeoutInMinutes;
-    const retries = (body['jobExecutionsRetryConfig'] as { criteriaList?: Job['retries'] } | undefined)
-      ?.criteriaList;
+    const timeoutConfig = body['timeoutConfig'] as Job['timeoutConfig'];
+    const jobExecutionsRetryConfig = body['jobExecutionsRetryConfig'] as Job['jobExecutionsRetryConfig'];
     const job = service.createJob({
       jobId: c.req.param('job'),
       targets: (body['targets'] ?? []) as string[],
       document,
       ...(typeof body['description'] === 'string' && { description: body['description'] }),
       ...(body['targetSelection'] === 'CONTINUOUS' && { targetSelection: 'CONTINUOUS' as const }),
-      ...(timeout !== undefined && { inProgressTimeoutInMinutes: timeout }),
-      ...(retries && { retries }),
+      ...(timeoutConfig && { timeoutConfig }),
+      ...(jobExecutionsRetryConfig && { jobExecutionsRetryConfig }),
     });
     return c.json({ jobArn: job.arn, jobId: job.jobId, description: job.description });
   });
@@ -197,8 +195,6 @@ function shadowCalls(app: Hono, shadows: Shadows, nowSeconds: () => number): voi
 }
 
 function describedJob(job: Job, service: JobsService): object {
-  const all = service.executions({ jobId: job.jobId });
-  const count = (status: Status): number => all.filter((one) => one.status === status).length;
   return {
     jobArn: job.arn,
     jobId: job.jobId,
@@ -211,23 +207,11 @@ function describedJob(job: Job, service: JobsService): object {
     ...(job.description !== undefined && { description: job.description }),
     presignedUrlConfig: {},
     jobExecutionsRolloutConfig: {},
-    timeoutConfig:
-      job.inProgressTimeoutInMinutes === undefined
-        ? {}
-        : { inProgressTimeoutInMinutes: job.inProgressTimeoutInMinutes },
+    timeoutConfig: job.timeoutConfig ?? {},
     createdAt: job.createdAt,
     lastUpdatedAt: job.lastUpdatedAt,
     ...(job.completedAt !== undefined && { completedAt: job.completedAt }),
-    jobProcessDetails: {
-      numberOfCanceledThings: count('CANCELED'),
-      numberOfSucceededThings: count('SUCCEEDED'),
-      numberOfFailedThings: count('FAILED'),
-      numberOfRejectedThings: count('REJECTED'),
-      numberOfQueuedThings: count('QUEUED'),
-      numberOfInProgressThings: count('IN_PROGRESS'),
-      numberOfRemovedThings: count('REMOVED'),
-      numberOfTimedOutThings: count('TIMED_OUT'),
-    },
+    jobProcessDetails: service.jobProcessDetails(job.jobId),
   };
 }
 

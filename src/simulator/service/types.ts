@@ -1,9 +1,6 @@
-/** Time and chance, as the simulator needs them; it imports nothing of the agent. */
-export interface SimulatorClock {
-  wallMs(): number;
-  monotonicMs(): number;
-  sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
-}
+export type { SimulatorClock } from '../clock.ts';
+export { DEFAULT_SWITCHES, type Switches } from '../options.ts';
+export type { Change } from './changes.ts';
 
 export type Status =
   | 'QUEUED'
@@ -24,8 +21,11 @@ export const TERMINAL: readonly Status[] = [
   'CANCELED',
 ];
 
+export const STATUSES: readonly Status[] = ['QUEUED', 'IN_PROGRESS', ...TERMINAL];
+
 export type Details = Record<string, string>;
 
+/** All stamps are epoch seconds with a fraction, as the control plane tells them; devices get whole ones (P3, C4). */
 export interface Execution {
   thing: string;
   jobId: string;
@@ -34,34 +34,85 @@ export interface Execution {
   retryAttempt: number;
   status: Status;
   statusDetails: Details;
-  /** Epoch seconds (P3). */
   queuedAt: number;
   startedAt?: number;
   lastUpdatedAt: number;
   versionNumber: number;
   forceCanceled?: boolean;
-  /** Monotonic milliseconds (S21-S23). */
+  /** Epoch milliseconds (S21-S23). */
   inProgressDeadlineMs?: number;
   stepDeadlineMs?: number;
-  /** Order of creation, where seconds are too coarse. */
+  /** Order of creation, where stamps are too coarse. */
   order: number;
 }
 
-/** One thing that is now other than it was: told after the change is complete, in the order of the changes. */
-export type Change =
-  | { kind: 'thing'; thing: string }
-  | { kind: 'job'; jobId: string }
-  | { kind: 'execution'; execution: Execution; deleted: boolean };
+export type JobStatus = 'IN_PROGRESS' | 'SCHEDULED' | 'CANCELED' | 'COMPLETED' | 'DELETION_IN_PROGRESS';
 
-export type JobStatus = 'IN_PROGRESS' | 'CANCELED' | 'COMPLETED';
+export interface RolloutConfig {
+  maximumPerMinute?: number;
+  exponentialRate?: {
+    baseRatePerMinute: number;
+    incrementFactor: number;
+    rateIncreaseCriteria: { numberOfNotifiedThings?: number; numberOfSucceededThings?: number };
+  };
+}
 
-export interface Job {
+export interface AbortConfig {
+  criteriaList: {
+    failureType: 'FAILED' | 'REJECTED' | 'TIMED_OUT' | 'ALL';
+    action: 'CANCEL';
+    thresholdPercentage: number;
+    minNumberOfExecutedThings: number;
+  }[];
+}
+
+export interface RetryConfig {
+  criteriaList: { failureType: 'FAILED' | 'TIMED_OUT' | 'ALL'; numberOfRetries: number }[];
+}
+
+export interface SchedulingConfig {
+  /** `2026-01-31T12:00`, UTC where it names no zone. */
+  startTime?: string;
+  endTime?: string;
+  endBehavior?: 'STOP_ROLLOUT' | 'CANCEL' | 'FORCE_CANCEL';
+  maintenanceWindows?: { startTime: string; durationInMinutes: number }[];
+}
+
+/** What CreateJob says (section 4.4), its members already validated, its document already resolved to text. */
+export interface NewJob {
   jobId: string;
-  arn: string;
+  /** ARNs of things and of thing groups. */
   targets: string[];
-  /** JSON text. */
   document: string;
+  documentSource?: string;
   description?: string;
+  targetSelection?: 'SNAPSHOT' | 'CONTINUOUS';
+  presignedUrlConfig?: { roleArn?: string; expiresInSec?: number };
+  jobExecutionsRolloutConfig?: RolloutConfig;
+  abortConfig?: AbortConfig;
+  timeoutConfig?: { inProgressTimeoutInMinutes?: number };
+  jobExecutionsRetryConfig?: RetryConfig;
+  schedulingConfig?: SchedulingConfig;
+  documentParameters?: Record<string, string>;
+  jobTemplateArn?: string;
+  destinationPackageVersions?: string[];
+  tags?: { Key: string; Value?: string }[];
+  namespaceId?: string;
+}
+
+/** What UpdateJob may change (S19). */
+export type JobChanges = Pick<
+  NewJob,
+  | 'description'
+  | 'presignedUrlConfig'
+  | 'jobExecutionsRolloutConfig'
+  | 'abortConfig'
+  | 'timeoutConfig'
+  | 'jobExecutionsRetryConfig'
+>;
+
+export interface Job extends NewJob {
+  arn: string;
   targetSelection: 'SNAPSHOT' | 'CONTINUOUS';
   status: JobStatus;
   forceCanceled?: boolean;
@@ -70,21 +121,100 @@ export interface Job {
   createdAt: number;
   lastUpdatedAt: number;
   completedAt?: number;
-  inProgressTimeoutInMinutes?: number;
-  retries: { failureType: 'FAILED' | 'TIMED_OUT' | 'ALL'; numberOfRetries: number }[];
+  rollout: Rollout;
 }
 
-/** What the sources leave open (section 10 of the protocol); each default is what was most often seen. */
-export interface Switches {
-  /** E13: a terminal execution and a stale version at once. */
-  terminalBeforeVersion: boolean;
-  /** E4: a refused update of a terminal execution carries its state. */
-  terminalCarriesState: boolean;
+/** How far the making of executions has come (S29). */
+export interface Rollout {
+  /** `new` until the first may be made, `ended` when no more may be made. */
+  phase: 'new' | 'open' | 'ended';
+  /** False outside of every maintenance window (N18d). */
+  inWindow: boolean;
+  /** Things that have no execution yet, each with the target that it belongs to. */
+  waiting: [thing: string, target: string][];
+  notified: number;
+  /** The minute that is counted, and how many executions it has brought. */
+  minuteStartMs: number;
+  minuteCount: number;
 }
 
-export const DEFAULT_SWITCHES: Switches = { terminalBeforeVersion: true, terminalCarriesState: true };
+/** `numberOf…Things` of DescribeJob: each thing counts once, with its latest execution. */
+export interface JobProcessDetails {
+  /** Only while the job is rolled out. */
+  processingTargets?: string[];
+  numberOfCanceledThings: number;
+  numberOfSucceededThings: number;
+  numberOfFailedThings: number;
+  numberOfRejectedThings: number;
+  numberOfQueuedThings: number;
+  numberOfInProgressThings: number;
+  numberOfRemovedThings: number;
+  numberOfTimedOutThings: number;
+}
 
-/** A refusal, by its name on the device plane; the control plane maps it to its own. */
+export interface DeviceUpdate {
+  status: Status;
+  statusDetails?: Details;
+  expectedVersion?: number;
+  executionNumber?: number;
+  stepTimeoutInMinutes?: number;
+}
+
+export interface CancelExecutionRequest {
+  force: boolean;
+  expectedVersion?: number;
+  statusDetails?: Details;
+}
+
+export interface CancelJobRequest {
+  force: boolean;
+  reasonCode?: string;
+  comment?: string;
+}
+
+export interface JobFilter {
+  status?: JobStatus;
+  targetSelection?: 'SNAPSHOT' | 'CONTINUOUS';
+  /** Jobs that have this group as a target. */
+  thingGroupName?: string;
+  namespaceId?: string;
+}
+
+export interface ExecutionFilter {
+  jobId?: string;
+  thing?: string;
+  status?: Status;
+  namespaceId?: string;
+}
+
+/** Told about each change that somebody may hear of, once the change is durable. */
+export interface Notifier {
+  /** N1: all pending executions. */
+  notify(thing: string, body: object): void;
+  /** The front has changed, or nothing is pending any more. */
+  notifyNext(thing: string, body: object): void;
+  /** V1-V4: `$aws/events/…`. */
+  event(topic: string, body: object): void;
+}
+
+/** The things and thing groups that jobs are made for. */
+export interface Directory {
+  hasThing(thing: string): boolean;
+  addThing(thing: string): void;
+  deleteThing(thing: string): void;
+  thingNames(): Iterable<string>;
+  hasGroup(group: string): boolean;
+  /** All things in the group or in a group below it. */
+  thingsIn(group: string): readonly string[];
+}
+
+/** Event types of UpdateEventConfigurations (V1). */
+export type EventConfigurations = Record<string, { Enabled: boolean }>;
+
+/** The document as this execution gets it now: presigned URLs and the like are resolved (J14). JSON text. */
+export type DocumentResolver = (job: Job, execution: Execution) => string;
+
+/** A refusal, by its name on the device plane; the other planes map it to their own. */
 export class Refusal extends Error {
   readonly code: string;
   readonly execution: Execution | undefined;
