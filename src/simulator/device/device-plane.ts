@@ -1,27 +1,15 @@
 import type { JobsService } from '../service/jobs-service.ts';
 import type { Shadows } from '../service/shadows.ts';
-import {
-  type Details,
-  type Execution,
-  Refusal,
-  type SimulatorClock,
-  type Status,
-  TERMINAL,
-} from '../service/types.ts';
+import { Refusal, type SimulatorClock } from '../service/types.ts';
+import { JobsRequests, stateOf } from './jobs-requests.ts';
+import { clientTokenIn } from './members.ts';
+import type { ParsedTopic } from './topics.ts';
+
+export { parseBody } from './members.ts';
+export { parseTopic } from './topics.ts';
 
 /** One request of a device, read from its topic. */
-export interface DeviceRequest {
-  thing: string;
-  operation:
-    | 'getPending'
-    | 'startNext'
-    | 'describe'
-    | 'update'
-    | 'shadowGet'
-    | 'shadowUpdate'
-    | 'shadowDelete';
-  /** The job of describe and update; the shadow's name. */
-  target: string;
+export interface DeviceRequest extends ParsedTopic {
   body: Record<string, unknown>;
 }
 
@@ -30,85 +18,81 @@ export interface Answer {
   body: Record<string, unknown>;
 }
 
-/** Reads a reserved topic; `undefined` where it is no request of this service. */
-export function parseTopic(topic: string): Omit<DeviceRequest, 'body'> | undefined {
-  const [root, things, thing, kind, ...rest] = topic.split('/');
-  if (root !== '$aws' || things !== 'things' || thing === undefined) return undefined;
-  if (kind === 'jobs') {
-    if (rest.length === 1 && rest[0] === 'get') return { thing, operation: 'getPending', target: '' };
-    if (rest.length === 1 && rest[0] === 'start-next') return { thing, operation: 'startNext', target: '' };
-    const [target = '', verb] = rest;
-    if (rest.length === 2 && verb === 'get') return { thing, operation: 'describe', target };
-    if (rest.length === 2 && verb === 'update') return { thing, operation: 'update', target };
-    return undefined;
-  }
-  if (kind !== 'shadow') return undefined;
-  const [name, verb] = rest[0] === 'name' ? [rest[1] ?? '', rest[2]] : ['', rest[0]];
-  if (rest.length !== (rest[0] === 'name' ? 3 : 1)) return undefined;
-  if (verb === 'get') return { thing, operation: 'shadowGet', target: name };
-  if (verb === 'update') return { thing, operation: 'shadowUpdate', target: name };
-  return verb === 'delete' ? { thing, operation: 'shadowDelete', target: name } : undefined;
-}
-
 /** Answers requests of devices (section 1); knows no network. */
 export class DevicePlane {
   readonly #service: JobsService;
+  readonly #jobs: JobsRequests;
   readonly #shadows: Shadows;
   readonly #clock: SimulatorClock;
 
   constructor(service: JobsService, shadows: Shadows, clock: SimulatorClock) {
     this.#service = service;
+    this.#jobs = new JobsRequests(service, 'object');
     this.#shadows = shadows;
     this.#clock = clock;
   }
 
-  answer(request: DeviceRequest): Answer {
-    const timestamp = Math.floor(this.#clock.wallMs() / 1000);
-    const token = request.body['clientToken'];
-    // P2: echoed when given, absent when not.
-    const base = { timestamp, ...(typeof token === 'string' && { clientToken: token }) };
+  /**
+   * Acts on a request and hands over the answer once it is durable; what the request makes known to others leaves
+   * after that (N20). `send` must not wait for anything.
+   */
+  async handle(request: DeviceRequest, send: (answer: Answer) => void): Promise<void> {
+    let answer: Answer | undefined;
+    const release = this.#service.holdWhile(() => {
+      answer = this.answer(request);
+    });
     try {
-      return { verdict: 'accepted', body: { ...base, ...this.#act(request, timestamp) } };
+      await this.#service.saved();
+    } catch {
+      // E7; what nobody can be sure of is told to nobody.
+      send(
+        this.refuse(
+          request,
+          new Refusal('InternalError', 'the change could not be saved'),
+          this.#base(request),
+        ),
+      );
+      return;
+    }
+    if (answer) send(answer);
+    release();
+  }
+
+  answer(request: DeviceRequest): Answer {
+    const base = this.#base(request);
+    try {
+      return { verdict: 'accepted', body: { ...base, ...this.#act(request, base.timestamp) } };
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       return this.refuse(request, error, base);
     }
   }
 
-  refuse({ operation }: DeviceRequest, error: Refusal, base: object): Answer {
+  refuse({ operation }: Pick<DeviceRequest, 'operation'>, error: Refusal, base: object): Answer {
     const shadow = operation.startsWith('shadow');
     const code = shadow ? (error.code === 'ResourceNotFound' ? 404 : 400) : error.code;
     // E10: the state comes with these two only.
-    const state = ['InvalidStateTransition', 'VersionMismatch'].includes(error.code)
-      ? error.execution
-      : undefined;
+    const told = ['InvalidStateTransition', 'VersionMismatch'].includes(error.code) && error.execution;
     return {
       verdict: 'rejected',
-      body: { ...base, code, message: error.message, ...(state && { executionState: stateOf(state) }) },
+      body: { ...base, code, message: error.message, ...(told && { executionState: stateOf(told) }) },
     };
+  }
+
+  #base({ body }: DeviceRequest): { timestamp: number; clientToken?: string } {
+    return { timestamp: Math.floor(this.#clock.wallMs() / 1000), ...clientTokenIn(body) };
   }
 
   #act({ thing, operation, target, body }: DeviceRequest, timestamp: number): object {
     switch (operation) {
-      case 'getPending': {
-        const pending = this.#service.pending(thing);
-        const under = (status: Status): object[] =>
-          pending.filter((one) => one.status === status).map(summary);
-        return { inProgressJobs: under('IN_PROGRESS'), queuedJobs: under('QUEUED') };
-      }
-      case 'startNext': {
-        const minutes = numberIn(body, 'stepTimeoutInMinutes');
-        const details = detailsIn(body);
-        const started = this.#service.startNext(thing, {
-          ...(details && { statusDetails: details }),
-          ...(minutes !== undefined && { stepTimeoutInMinutes: minutes }),
-        });
-        return started ? { execution: this.#service.described(started, true) } : {};
-      }
+      case 'getPending':
+        return this.#jobs.getPending(thing);
+      case 'startNext':
+        return this.#jobs.startNext(thing, body);
       case 'describe':
-        return this.#describe(thing, target, body);
+        return this.#jobs.describe(thing, target, body);
       case 'update':
-        return this.#update(thing, target, body);
+        return this.#jobs.update(thing, target, body);
       case 'shadowGet': {
         const found = this.#shadows.get(thing, target);
         if (!found) throw new Refusal('ResourceNotFound', `No shadow exists with name: '${target}'`);
@@ -126,80 +110,4 @@ export class DevicePlane {
         return {};
     }
   }
-
-  #describe(thing: string, target: string, body: Record<string, unknown>): object {
-    const withDocument = body['includeJobDocument'] !== false;
-    if (target === '$next') {
-      const [front] = this.#service.pending(thing);
-      // P17: nothing pending is accepted, without an execution.
-      return front ? { execution: this.#service.described(front, withDocument) } : {};
-    }
-    const execution = this.#service.execution(thing, target, numberIn(body, 'executionNumber'));
-    if (TERMINAL.includes(execution.status))
-      throw new Refusal('TerminalStateReached', 'the execution has ended');
-    return { execution: this.#service.described(execution, withDocument) };
-  }
-
-  #update(thing: string, target: string, body: Record<string, unknown>): object {
-    const details = detailsIn(body);
-    const numbers = Object.fromEntries(
-      ['expectedVersion', 'executionNumber', 'stepTimeoutInMinutes'].flatMap((name) => {
-        const value = numberIn(body, name);
-        return value === undefined ? [] : [[name, value]];
-      }),
-    );
-    const execution = this.#service.update(thing, target, {
-      status: String(body['status']) as Status,
-      ...(details && { statusDetails: details }),
-      ...numbers,
-    });
-    return {
-      ...(body['includeJobExecutionState'] === true && { executionState: stateOf(execution) }),
-      ...(body['includeJobDocument'] === true && {
-        jobDocument: JSON.parse(this.#service.documentOf(execution)) as unknown,
-      }),
-    };
-  }
-}
-
-function summary(execution: Execution): object {
-  const { jobId, queuedAt, lastUpdatedAt, startedAt, executionNumber, versionNumber } = execution;
-  return {
-    jobId,
-    queuedAt,
-    lastUpdatedAt,
-    ...(startedAt !== undefined && { startedAt }),
-    executionNumber,
-    versionNumber,
-  };
-}
-
-function stateOf({ status, statusDetails, versionNumber }: Execution): object {
-  return { status, ...(Object.keys(statusDetails).length > 0 && { statusDetails }), versionNumber };
-}
-
-/** P6: a number, or its decimal text. */
-function numberIn(body: Record<string, unknown>, name: string): number | undefined {
-  const value = body[name];
-  if (value === undefined || value === null) return undefined;
-  const number = typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value;
-  if (typeof number !== 'number' || !Number.isInteger(number))
-    throw new Refusal('InvalidRequest', `${name} is no whole number`);
-  if (name === 'stepTimeoutInMinutes' && number !== -1 && (number < 1 || number > 10_080)) {
-    throw new Refusal('InvalidRequest', `${name} must be -1, or 1 to 10080`);
-  }
-  return number;
-}
-
-/** L5-L7, P26. */
-function detailsIn(body: Record<string, unknown>): Details | undefined {
-  const value = body['statusDetails'];
-  if (value === undefined || value === null) return undefined;
-  const pairs = typeof value === 'object' && !Array.isArray(value) ? Object.entries(value) : undefined;
-  const legal = ([key, text]: [string, unknown]): boolean =>
-    /^[a-zA-Z0-9:_-]{1,128}$/.test(key) && typeof text === 'string' && /^[^\p{C}]{1,1024}$/u.test(text);
-  if (!pairs || pairs.length > 10 || !pairs.every(legal)) {
-    throw new Refusal('InvalidRequest', 'statusDetails: at most 10 pairs of legal keys and values');
-  }
-  return Object.fromEntries(pairs) as Details;
 }
