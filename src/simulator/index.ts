@@ -1,77 +1,190 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Hono } from 'hono';
+import { adminApp } from './admin/admin-app.ts';
+import { createSwitchBoard, type SwitchBoard } from './admin/switch-board.ts';
+import { type Authority, type Certificate, openAuthority } from './certificates.ts';
+import type { SimulatorClock } from './clock.ts';
 import { DevicePlane } from './device/device-plane.ts';
+import type { FaultRule } from './fault-rules.ts';
 import { createFaults, type Faults } from './faults.ts';
-import { startHttpPlane } from './http/control-plane.ts';
-import { startMqttPlane } from './mqtt/embedded-broker.ts';
+import { controlPlane } from './http/control-plane.ts';
+import { type HttpServer, listenHttp } from './http-server.ts';
+import { startEmbeddedBroker } from './mqtt/embedded-broker.ts';
 import { type ExternalBroker, joinExternalBroker } from './mqtt/external-broker.ts';
+import { DEFAULT_MQTT_SWITCHES, MQTT_SWITCHES, type MqttSwitches } from './mqtt/limits.ts';
+import type { MqttPlane } from './mqtt/plane.ts';
 import { createRequests } from './mqtt/requests.ts';
+import { SWITCHES, type Switches } from './options.ts';
 import { JobsService } from './service/jobs-service.ts';
 import { Shadows } from './service/shadows.ts';
-import type { SimulatorClock, Switches } from './service/types.ts';
 import { createTrace, type Trace } from './trace.ts';
 
+export type { Certificate } from './certificates.ts';
+export { type SimulatorClock, VirtualClock } from './clock.ts';
+export type { FaultRule } from './fault-rules.ts';
+export type { ExternalBroker } from './mqtt/external-broker.ts';
+
 export interface SimulatorOptions {
-  /** 0: any free port. */
+  clock: SimulatorClock;
+  host?: string;
+  /** 0, the default: any free port. */
   mqttPort?: number;
   httpPort?: number;
-  host?: string;
+  /** One more port for the HTTPS data plane of jobs, as AWS has it on a host of its own. */
+  jobsDataPort?: number;
+  /** Offers TLS beside the plain ports. Certificates are kept in `directory`, or made for this run. */
+  tls?: boolean | { directory?: string; mqttPort?: number; httpPort?: number };
   /** Serve devices through this broker instead of an own one. */
   broker?: ExternalBroker;
-  clock: SimulatorClock;
-  switches?: Partial<Switches>;
+  switches?: Partial<Switches & MqttSwitches>;
+  faults?: readonly FaultRule[];
 }
 
 /** AWS IoT Jobs on one machine. */
-export interface Simulator {
+export interface Simulator extends AsyncDisposable {
   mqttUrl: string;
   httpUrl: string;
+  jobsDataUrl?: string;
+  /** With TLS; `caFile` is what a client must trust. */
+  mqttsUrl?: string;
+  httpsUrl?: string;
+  caFile?: string;
   service: JobsService;
   shadows: Shadows;
   faults: Faults;
   trace: Trace;
-  disconnect(clientId: string): void;
+  switches: SwitchBoard;
+  /** Ends the connection of a client id, as a dying network does; false when there is none. */
+  disconnect(clientId: string): boolean;
+  /** A client certificate whose common name is the thing. */
+  issueCertificate(thing: string): Promise<Certificate>;
   close(): Promise<void>;
 }
 
-/** Starts broker, Jobs service and control plane; resolves when both ports listen. */
+/** Starts broker, Jobs service and control plane; resolves when all ports listen. */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
   const { clock, host = '127.0.0.1' } = options;
-  const faults = createFaults(clock);
-  const shadows = new Shadows();
-  const trace = createTrace(() => clock.wallMs());
-  let publish: (topic: string, body: object) => void = () => undefined;
-  const notified = async (thing: string, kind: 'notify' | 'notify-next', body: object): Promise<void> => {
-    if ((await faults.notification({ thing, kind, body })).kind === 'drop') return;
-    publish(`$aws/things/${thing}/jobs/${kind}`, body);
+  /** What has been started, and how it ends; ended backwards, also when a later start fails. */
+  const ends: (() => unknown)[] = [];
+  const end = async (): Promise<void> => {
+    for (const one of ends.splice(0).reverse()) await one();
   };
-  const service = new JobsService({
-    clock,
-    notifier: {
-      notify: (thing, body) => void notified(thing, 'notify', body),
-      notifyNext: (thing, body) => void notified(thing, 'notify-next', body),
-      event: (topic, body) => publish(topic, body),
-    },
-    ...(options.switches && { switches: options.switches }),
-  });
-  const plane = new DevicePlane(service, shadows, clock);
-  const requests = createRequests({ plane, faults, clock });
-  const mqtt = options.broker
-    ? await joinExternalBroker(options.broker, { requests, trace })
-    : await startMqttPlane(host, options.mqttPort ?? 0, { requests, trace });
-  publish = mqtt.publish;
-  const nowSeconds = (): number => Math.floor(clock.wallMs() / 1000);
-  const http = await startHttpPlane(host, options.httpPort ?? 0, { service, shadows, nowSeconds });
-  return {
-    mqttUrl: mqtt.url,
-    httpUrl: `http://${host}:${http.port}`,
-    service,
-    shadows,
-    faults,
-    trace,
-    disconnect: mqtt.disconnect,
-    async close() {
-      service.close();
-      await http.close();
-      await mqtt.close();
-    },
-  };
+  try {
+    const faults = createFaults(clock);
+    faults.add(options.faults ?? []);
+    const shadows = new Shadows();
+    const trace = createTrace(() => clock.wallMs());
+    let mqtt: MqttPlane | undefined;
+    const notified = async (thing: string, kind: 'notify' | 'notify-next', body: object): Promise<void> => {
+      const fault = await faults.notification({ thing, kind, body });
+      if (fault.kind === 'drop') return;
+      if (fault.kind === 'disconnect') {
+        void mqtt?.disconnect(thing);
+        return;
+      }
+      const topic = `$aws/things/${thing}/jobs/${kind}`;
+      for (let copies = fault.kind === 'duplicate' ? 2 : 1; copies > 0; copies -= 1)
+        mqtt?.publish(topic, body, service.switches.notifyQos);
+      faults.sent(thing);
+    };
+    const service = new JobsService({
+      clock,
+      notifier: {
+        notify: (thing, body) => void notified(thing, 'notify', body),
+        notifyNext: (thing, body) => void notified(thing, 'notify-next', body),
+        event: (topic, body) => mqtt?.publish(topic, body),
+      },
+    });
+    ends.push(() => service.close());
+    const mqttSwitches = { ...DEFAULT_MQTT_SWITCHES };
+    const switches = createSwitchBoard([
+      { current: service.switches, definitions: SWITCHES },
+      { current: mqttSwitches, definitions: MQTT_SWITCHES },
+    ]);
+    switches.set(options.switches ?? {});
+
+    const tls = options.tls === true ? {} : options.tls === false ? undefined : options.tls;
+    const authority = tls && (await authorityOf(tls.directory, host, clock, ends));
+    const plane = new DevicePlane(service, shadows, clock);
+    const requests = createRequests({ plane, faults, clock });
+    mqtt = options.broker
+      ? await joinExternalBroker(options.broker, { requests, trace })
+      : await startEmbeddedBroker(
+          {
+            host,
+            port: options.mqttPort ?? 0,
+            ...(authority && { tls: { ...authority.server, ca: authority.ca, port: tls?.mqttPort ?? 0 } }),
+          },
+          { requests, trace, policy: faults.policy, clock, switches: mqttSwitches },
+        );
+    ends.push(() => mqtt?.close());
+
+    const urls: Pick<Simulator, 'mqttUrl' | 'httpUrl' | 'mqttsUrl' | 'httpsUrl' | 'jobsDataUrl' | 'caFile'> =
+      {
+        mqttUrl: mqtt.url,
+        httpUrl: '',
+        ...(mqtt.tlsUrl !== undefined && { mqttsUrl: mqtt.tlsUrl }),
+        ...(authority && { caFile: authority.caFile }),
+      };
+    const reset = (): void => {
+      for (const { jobId } of service.jobs()) service.deleteJob(jobId, true);
+      for (const thing of service.things()) {
+        for (const name of shadows.names(thing)) shadows.delete(thing, name);
+        service.removeThing(thing);
+      }
+      faults.clear();
+      switches.set(switches.defaults());
+      trace.clear();
+    };
+    const app = new Hono();
+    app.route('/_simulator', adminApp({ clock, faults, mqtt, switches, reset, urls }));
+    app.put('/things/:thing/jobs/:job/cancel', async (c, next) => {
+      await faults.call('CancelJobExecution', c.req.param('thing'));
+      await next();
+    });
+    const nowSeconds = (): number => Math.floor(clock.wallMs() / 1000);
+    app.route('/', controlPlane({ service, shadows, nowSeconds }));
+    const listen = async (port: number, secure: boolean): Promise<string> => {
+      const files = secure && authority ? { ...authority.server, ca: authority.ca } : undefined;
+      const server: HttpServer = await listenHttp(host, port, app.fetch, files);
+      ends.push(() => server.close());
+      return `${files ? 'https' : 'http'}://${host}:${server.port}`;
+    };
+    urls.httpUrl = await listen(options.httpPort ?? 0, false);
+    if (options.jobsDataPort !== undefined) urls.jobsDataUrl = await listen(options.jobsDataPort, false);
+    if (authority) urls.httpsUrl = await listen(tls?.httpPort ?? 0, true);
+
+    const { disconnect } = mqtt;
+    return {
+      ...urls,
+      service,
+      shadows,
+      faults,
+      trace,
+      switches,
+      disconnect,
+      async issueCertificate(thing) {
+        if (!authority) throw new Error('cannot issue a certificate: the simulator was started without tls');
+        return await authority.issue(thing);
+      },
+      close: end,
+      [Symbol.asyncDispose]: end,
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+async function authorityOf(
+  directory: string | undefined,
+  host: string,
+  clock: SimulatorClock,
+  ends: (() => unknown)[],
+): Promise<Authority> {
+  const own = directory === undefined ? await mkdtemp(join(tmpdir(), 'evenkeel-tls-')) : undefined;
+  if (own !== undefined) ends.push(() => rm(own, { recursive: true, force: true }));
+  return await openAuthority(directory ?? own ?? '', { hosts: [host], wallMs: clock.wallMs() });
 }

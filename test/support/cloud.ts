@@ -27,11 +27,9 @@ export async function startTestCloud(
     ...options,
     broker: { url: external.url },
   });
-  return {
-    ...simulator,
-    async close() {
-      await simulator.close();
-      await external.remove();
-    },
+  const close = async (): Promise<void> => {
+    await simulator.close();
+    await external.remove();
   };
+  return { ...simulator, close, [Symbol.asyncDispose]: close };
 }

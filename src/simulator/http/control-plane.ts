@@ -1,4 +1,3 @@
-import { type ServerType, serve } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { type JobsService, thingArn } from '../service/jobs-service.ts';
 import type { Shadows } from '../service/shadows.ts';
@@ -15,33 +14,13 @@ const ERRORS: Record<string, { name: string; status: 400 | 404 | 409 }> = {
   VersionConflict: { name: 'VersionConflictException', status: 409 },
 };
 
-export interface HttpPlane {
-  port: number;
-  close(): Promise<void>;
-}
-
 export interface HttpPlaneDeps {
   service: JobsService;
   shadows: Shadows;
   nowSeconds(): number;
 }
 
-export async function startHttpPlane(host: string, port: number, deps: HttpPlaneDeps): Promise<HttpPlane> {
-  const app = controlPlane(deps);
-  const server = await new Promise<ServerType>((resolve) => {
-    const started: ServerType = serve({ fetch: app.fetch, hostname: host, port }, () => resolve(started));
-  });
-  return {
-    port: (server.address() as { port: number }).port,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        if ('closeAllConnections' in server) server.closeAllConnections();
-      }),
-  };
-}
-
-function controlPlane({ service, shadows, nowSeconds }: HttpPlaneDeps): Hono {
+export function controlPlane({ service, shadows, nowSeconds }: HttpPlaneDeps): Hono {
   const app = new Hono();
   app.onError((error, c) => {
     if (!(error instanceof Refusal)) return c.json({ message: 'internal error' }, 500);

@@ -1,116 +1,167 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import { duplexPair } from 'node:stream';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
-import type { MessageEvent, Trace } from '../trace.ts';
+import type { TlsFiles } from '../certificates.ts';
+import type { SimulatorClock } from '../service/types.ts';
+import type { Trace } from '../trace.ts';
+import { Connection, type ConnectionDeps } from './connection.ts';
+import { type MqttSwitches, PerSecond } from './limits.ts';
 import type { MqttPlane } from './plane.ts';
+import type { Policy } from './policy.ts';
 import type { Requests } from './requests.ts';
+import { type SessionStore, Sessions } from './sessions.ts';
 
-/** L18, L20. */
-const PAYLOAD_BYTES_MAX = 128 * 1024;
-const FILTERS_MAX = 8;
-
-export interface MqttPlaneDeps {
-  requests: Requests;
-  trace: Trace;
+export interface EmbeddedBrokerOptions {
+  host: string;
+  port: number;
+  /** Listens with TLS, too, and asks for a client certificate. */
+  tls?: TlsFiles & { port: number };
 }
 
-/** The broker that devices connect to; requests on reserved topics are answered to the connection that asked (T4). */
-export async function startMqttPlane(host: string, port: number, deps: MqttPlaneDeps): Promise<MqttPlane> {
-  const clients = new Map<string, Client>();
+export interface EmbeddedBrokerDeps {
+  requests: Requests;
+  trace: Trace;
+  policy: Policy;
+  clock: SimulatorClock;
+  switches: Readonly<MqttSwitches>;
+}
+
+/** The broker that devices connect to: aedes for publish, subscribe and sessions, and AWS's rules in front of it. */
+export async function startEmbeddedBroker(
+  { host, port, tls }: EmbeddedBrokerOptions,
+  deps: EmbeddedBrokerDeps,
+): Promise<MqttPlane> {
+  const { clock, switches } = deps;
+  // Depth and length of topics, and the keep-alive, are checked in front; nothing is refused for being many.
+  const broker = await Aedes.createBroker({ queueLimit: 1000 });
+  // aedes has it, and does not say so.
+  const store = (broker as unknown as { persistence: SessionStore }).persistence;
+  const sessions = new Sessions(store, clock, () => switches.sessionExpirySeconds);
+  const open = new Map<string, Connection>();
+  const late = new Map<string, { topic: string; payload: Buffer }[]>();
+  const connects = new Map<string, PerSecond>();
+  const inners = new Map<Connection, Client>();
+  let nameless = 0;
   let answers = 0;
-  const reply = (client: Client, topic: string, payload: Buffer): void => {
-    answers += 1;
-    client.publish(
-      {
-        // aedes drops what is older than the last packet of the same origin, as a duplicate. An answer may overtake a
-        // notification, so the two must not count as one origin.
-        brokerId: 'answers',
-        brokerCounter: answers,
-        cmd: 'publish',
-        topic,
-        payload,
-        // T6
-        qos: 0,
-        retain: false,
-        dup: false,
-      } as PublishPacket,
-      () => undefined,
-    );
+
+  const connectionDeps: ConnectionDeps = {
+    ...deps,
+    monotonicMs: () => clock.monotonicMs(),
+    nextClientId() {
+      nameless += 1;
+      return `nameless-${nameless}`;
+    },
+    mayConnect(client) {
+      const rate = connects.get(client) ?? new PerSecond(() => clock.monotonicMs());
+      connects.set(client, rate);
+      return rate.take(switches.connectsPerSecond);
+    },
+    takeOver: (client) => open.get(client)?.end('L26: another connection with this client id'),
+    isKept: (client) => sessions.isKept(client),
+    opened(connection) {
+      const { client, clean } = connection;
+      open.set(client, connection);
+      return sessions.open(client, clean);
+    },
+    ready(connection) {
+      const { client } = connection;
+      for (const { topic, payload } of late.get(client) ?? []) connection.deliver(topic, payload);
+      late.delete(client);
+    },
+    closed(connection) {
+      inners.delete(connection);
+      if (open.get(connection.client) !== connection) return;
+      open.delete(connection.client);
+      void sessions.close(connection.client);
+    },
+    deliverQos1(connection, topic, payload) {
+      answers += 1;
+      // aedes drops what is older than the last packet of the same origin, as a duplicate. An answer may overtake a
+      // notification, so the two must not count as one origin.
+      const origin = { brokerId: 'answers', brokerCounter: answers };
+      const packet = { ...origin, cmd: 'publish', topic, payload, qos: 1, retain: false, dup: false };
+      inners.get(connection)?.publish(packet as PublishPacket, () => undefined);
+    },
+    deliverLater(client, topic, payload) {
+      const connection = open.get(client);
+      if (connection) connection.deliver(topic, payload);
+      else late.set(client, [...(late.get(client) ?? []), { topic, payload }]);
+    },
   };
-  const broker = await Aedes.createBroker({
-    authorizePublish(client, packet, done) {
-      if (client) deps.trace.record(messageEvent('in', client, packet));
-      if (client && packet.topic.startsWith('$aws/')) {
-        // T10: closed, as AWS does.
-        if (packet.retain || packet.payload.length > PAYLOAD_BYTES_MAX) {
-          client.close();
-          return;
-        }
-        deps.requests(packet.topic, Buffer.from(packet.payload), (topic, payload) =>
-          reply(client, topic, payload),
-        );
-      }
-      done(null);
-    },
-    authorizeForward(client, packet) {
-      deps.trace.record(messageEvent('out', client, packet));
-      return packet;
-    },
-  });
-  broker.on('client', (client) => {
-    clients.set(client.id, client);
-    const { id, version, clean } = client;
-    deps.trace.record({ kind: 'connect', client: id, protocol: version, clean, secure: false });
-  });
-  broker.on('clientDisconnect', ({ id }) => deps.trace.record({ kind: 'disconnect', client: id }));
-  broker.on('unsubscribe', (filters, { id }) =>
-    deps.trace.record({ kind: 'unsubscribe', client: id, filters }),
-  );
-  broker.on('subscribe', (subscriptions, client) => {
-    const filters = subscriptions.map(({ topic, qos }) => ({ filter: topic, granted: qos }));
-    deps.trace.record({ kind: 'subscribe', client: client.id, filters });
-    if (subscriptions.length > FILTERS_MAX) client?.close();
-  });
 
   const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
+  const serve = (socket: Socket, peer: { secure: boolean; commonName?: string }): void => {
     socket.setNoDelay(true);
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    broker.handle(socket);
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, resolve);
-  });
+    const [inner, outer] = duplexPair();
+    const connection = new Connection(socket, outer, peer, connectionDeps);
+    inners.set(connection, broker.handle(inner));
+    inner.once('close', () => outer.destroy());
+  };
+  const servers: Server[] = [createServer((socket) => serve(socket, { secure: false }))];
+  const ports = [await listening(servers[0]!, port, host)];
+  if (tls) {
+    const { key, cert, ca } = tls;
+    // A client without a certificate may connect as well: the policy sees that it has no name.
+    const server = createTlsServer(
+      { key, cert, ca, requestCert: true, rejectUnauthorized: false },
+      (socket) => {
+        if (socket.authorizationError !== undefined && hasCertificate(socket)) socket.destroy();
+        else serve(socket, { secure: true, ...commonNameOf(socket) });
+      },
+    );
+    server.on('tlsClientError', () => undefined);
+    servers.push(server);
+    ports.push(await listening(server, tls.port, host));
+  }
+
   return {
-    url: `mqtt://${host}:${(server.address() as { port: number }).port}`,
-    publish(topic, body) {
+    url: `mqtt://${host}:${ports[0]}`,
+    ...(ports[1] !== undefined && { tlsUrl: `mqtts://${host}:${ports[1]}` }),
+    publish(topic, body, qos = 1) {
       const payload = Buffer.from(JSON.stringify(body));
-      broker.publish({ cmd: 'publish', topic, payload, qos: 1, retain: false, dup: false }, () => undefined);
+      broker.publish({ cmd: 'publish', topic, payload, qos, retain: false, dup: false }, () => undefined);
     },
-    disconnect: (clientId) => clients.get(clientId)?.close(),
+    disconnect(clientId) {
+      const connection = open.get(clientId);
+      connection?.end('asked for');
+      return connection !== undefined;
+    },
+    expireSession: (clientId) => sessions.expire(clientId),
+    clients: () =>
+      [...open.values()].map(({ principal, clean, secure, subscriptions }) => ({
+        ...principal,
+        clean,
+        secure,
+        subscriptions,
+      })),
     async close() {
+      sessions.end();
       for (const socket of sockets) socket.destroy();
       await new Promise<void>((resolve) => broker.close(() => resolve()));
-      await new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const server of servers) await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
 }
 
-function messageEvent(
-  direction: 'in' | 'out',
-  client: Client,
-  { topic, payload, qos, retain }: PublishPacket,
-): MessageEvent {
-  const bytes = Buffer.from(payload);
-  return {
-    kind: 'message',
-    direction,
-    client: client.id,
-    topic,
-    payload: bytes.toString('utf8'),
-    bytes: bytes.length,
-    qos,
-    retain,
-  };
+async function listening(server: Server, port: number, host: string): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(new Error(`cannot listen for MQTT on ${host}:${port}: ${error.message}`)),
+    );
+    server.listen(port, host, resolve);
+  });
+  return (server.address() as { port: number }).port;
+}
+
+function hasCertificate(socket: TLSSocket): boolean {
+  return Object.keys(socket.getPeerCertificate()).length > 0;
+}
+
+function commonNameOf(socket: TLSSocket): { commonName?: string } {
+  const name = socket.getPeerCertificate().subject?.CN as string | string[] | undefined;
+  const commonName = Array.isArray(name) ? name[0] : name;
+  return commonName === undefined ? {} : { commonName };
 }

@@ -43,7 +43,7 @@ export async function joinExternalBroker(
   } catch (error) {
     throw new Error(`cannot connect to the broker ${url}: ${causeOf(error)}`, { cause: error });
   }
-  const publish = (topic: string, payload: Buffer): void => {
+  const publish = (topic: string, payload: Buffer, qos: 0 | 1 = 1): void => {
     trace.record({
       kind: 'message',
       direction: 'out',
@@ -51,10 +51,15 @@ export async function joinExternalBroker(
       topic,
       payload: payload.toString('utf8'),
       bytes: payload.length,
-      qos: 1,
+      qos,
       retain: false,
     });
-    client.publish(topic, payload, { qos: 1 }, () => undefined);
+    client.publish(topic, payload, { qos }, () => undefined);
+  };
+  const deliver = (topic: string, payload: Buffer): void => publish(topic, payload);
+  const disconnect = (clientId: string): boolean => {
+    void takeOver(url, { ...options, clientId });
+    return true;
   };
   client.on('error', () => undefined);
   client.on('message', (topic, payload, { qos, retain }) => {
@@ -70,14 +75,19 @@ export async function joinExternalBroker(
       qos,
       retain,
     });
-    requests(topic, payload, publish);
+    // Nobody says who asked; devices of AWS mostly connect under the name of their thing.
+    const client = topic.split('/')[2] ?? '';
+    requests(topic, payload, { client, deliver, deliverLater: deliver, end: () => disconnect(client) });
   });
   // mqtt.js subscribes again after a reconnect.
   await client.subscribeAsync(REQUEST_FILTERS, { qos: 1, ...(protocolVersion === 5 && { nl: true }) });
   return {
     url,
-    publish: (topic, body) => publish(topic, Buffer.from(JSON.stringify(body))),
-    disconnect: (clientId) => void takeOver(url, { ...options, clientId }),
+    publish: (topic, body, qos) => publish(topic, Buffer.from(JSON.stringify(body)), qos),
+    disconnect,
+    // The broker's own matter.
+    expireSession: async () => false,
+    clients: () => [],
     close: () => client.endAsync(),
   };
 }

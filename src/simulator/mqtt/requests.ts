@@ -8,23 +8,41 @@ export interface RequestsDeps {
   clock: SimulatorClock;
 }
 
-/** Hands an answer to whoever asked; how, is the broker's matter. */
-export type Reply = (topic: string, payload: Buffer) => void;
+/** Whoever asks: a connection, or a whole broker where nothing tells who it was. */
+export interface Asker {
+  readonly client: string;
+  /** Hands over an answer; one that is not connected any more gets none. */
+  deliver(topic: string, payload: Buffer): void;
+  /** The same, but on the next connection of this client where there is none now. */
+  deliverLater(topic: string, payload: Buffer): void;
+  end(reason: string): void;
+}
 
-/** Answers what was published to a request topic; `false` where the topic is none, and nobody will answer. */
-export type Requests = (topic: string, payload: Buffer, reply: Reply) => boolean;
+/** Answers what was published on a topic of jobs or shadows. */
+export type Requests = (topic: string, payload: Buffer, asker: Asker) => void;
 
 /** What the service itself publishes below `$aws/things/+/`, and what is asked of it, told apart by the end. */
 const TOLD_BY_THE_SERVICE = /\/(accepted|rejected|delta|documents|notify|notify-next)$/;
+const JOBS = /^\$aws\/things\/[^/]+\/jobs\//;
 
 export function createRequests(deps: RequestsDeps): Requests {
-  return (topic, payload, reply) => {
+  return (topic, payload, asker) => {
+    const body = parseBody(payload);
     const parsed = parseTopic(topic);
     if (parsed) {
-      void answer(topic, { ...parsed, body: parseBody(payload) ?? {} }, payload, reply, deps);
-      return true;
+      void answer(topic, { ...parsed, body: body ?? {} }, body !== undefined, asker, deps);
+      return;
     }
-    return false;
+    if (!JOBS.test(topic)) return;
+    // E1, E11
+    const token = body?.['clientToken'];
+    const rejected = {
+      ...(typeof token === 'string' && { clientToken: token }),
+      timestamp: secondsOf(deps.clock),
+      code: 'InvalidTopic',
+      message: `no operation at ${topic}`,
+    };
+    asker.deliver(`${topic}/rejected`, Buffer.from(JSON.stringify(rejected)));
   };
 }
 
@@ -36,26 +54,44 @@ export function isTold(topic: string): boolean {
 async function answer(
   topic: string,
   request: DeviceRequest,
-  payload: Buffer,
-  reply: Reply,
+  isJson: boolean,
+  asker: Asker,
   { plane, faults, clock }: RequestsDeps,
 ): Promise<void> {
-  const base = { timestamp: Math.floor(clock.wallMs() / 1000), clientToken: request.body['clientToken'] };
-  const fault = await faults.request(request);
+  const asked = { client: asker.client, topic };
+  const fault = await faults.request(request, asked);
   if (fault.kind === 'drop') return;
-  const refusal =
-    parseBody(payload) === undefined
-      ? new Refusal('InvalidJson', 'the payload is no JSON object')
-      : refusalOf(fault);
-  const answered = refusal ? plane.refuse(request, refusal, base) : plane.answer(request);
-  if ((await faults.answer(request, answered)).kind === 'drop') return;
-  reply(`${topic}/${answered.verdict}`, Buffer.from(JSON.stringify(answered.body)));
+  if (fault.kind === 'disconnect') {
+    asker.end('a fault on purpose');
+    return;
+  }
+  const token = request.body['clientToken'];
+  const base = { timestamp: secondsOf(clock), ...(typeof token === 'string' && { clientToken: token }) };
+  const refusal = isJson ? refusalOf(fault) : new Refusal('InvalidJson', 'the payload is no JSON object');
+  // A request that arrives twice is acted upon twice, as at least once allows.
+  for (let times = fault.kind === 'duplicate' ? 2 : 1; times > 0; times -= 1) {
+    const answered = refusal ? plane.refuse(request, refusal, base) : plane.answer(request);
+    const payload = Buffer.from(JSON.stringify(answered.body));
+    const told = await faults.answer(request, answered, asked);
+    if (told.kind === 'drop') continue;
+    if (told.kind === 'disconnect' || told.kind === 'late') asker.end('a fault on purpose');
+    if (told.kind === 'late') asker.deliverLater(`${topic}/${answered.verdict}`, payload);
+    else
+      for (let copies = told.kind === 'duplicate' ? 2 : 1; copies > 0; copies -= 1) {
+        asker.deliver(`${topic}/${answered.verdict}`, payload);
+      }
+    faults.sent(request.thing);
+  }
 }
 
 function refusalOf(fault: { kind: string; code?: string }): Refusal | undefined {
   return fault.kind === 'reject'
     ? new Refusal(fault.code ?? 'InternalError', 'a fault on purpose')
     : undefined;
+}
+
+function secondsOf(clock: SimulatorClock): number {
+  return Math.floor(clock.wallMs() / 1000);
 }
 
 /** P1: an empty payload is an empty object. */
