@@ -39,7 +39,9 @@ export async function rawClient(
       given.add(found);
       return found as never;
     },
-    ended: async () => void (await until('the end of the connection', () => socket.closed)),
+    async ended() {
+      await until('the end of the connection', () => socket.closed);
+    },
     get isOpen() {
       return !socket.closed;
     },
