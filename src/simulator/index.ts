@@ -76,17 +76,18 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     faults.add(options.faults ?? []);
     const shadows = new Shadows();
     const trace = createTrace(() => clock.wallMs());
-    let mqtt: MqttPlane | undefined;
+    /** The service speaks to a broker that is there only later. */
+    const devices: { mqtt?: MqttPlane } = {};
     const notified = async (thing: string, kind: 'notify' | 'notify-next', body: object): Promise<void> => {
       const fault = await faults.notification({ thing, kind, body });
       if (fault.kind === 'drop') return;
       if (fault.kind === 'disconnect') {
-        void mqtt?.disconnect(thing);
+        void devices.mqtt?.disconnect(thing);
         return;
       }
       const topic = `$aws/things/${thing}/jobs/${kind}`;
       for (let copies = fault.kind === 'duplicate' ? 2 : 1; copies > 0; copies -= 1)
-        mqtt?.publish(topic, body, service.switches.notifyQos);
+        devices.mqtt?.publish(topic, body, service.switches.notifyQos);
       faults.sent(thing);
     };
     const service = new JobsService({
@@ -94,7 +95,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       notifier: {
         notify: (thing, body) => void notified(thing, 'notify', body),
         notifyNext: (thing, body) => void notified(thing, 'notify-next', body),
-        event: (topic, body) => mqtt?.publish(topic, body),
+        event: (topic, body) => devices.mqtt?.publish(topic, body),
       },
     });
     ends.push(() => service.close());
@@ -109,7 +110,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     const authority = tls && (await authorityOf(tls.directory, host, clock, ends));
     const plane = new DevicePlane(service, shadows, clock);
     const requests = createRequests({ plane, faults, clock });
-    mqtt = options.broker
+    const mqtt = options.broker
       ? await joinExternalBroker(options.broker, { requests, trace })
       : await startEmbeddedBroker(
           {
@@ -119,7 +120,8 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
           },
           { requests, trace, policy: faults.policy, clock, switches: mqttSwitches },
         );
-    ends.push(() => mqtt?.close());
+    devices.mqtt = mqtt;
+    ends.push(() => mqtt.close());
 
     const urls: Pick<Simulator, 'mqttUrl' | 'httpUrl' | 'mqttsUrl' | 'httpsUrl' | 'jobsDataUrl' | 'caFile'> =
       {
