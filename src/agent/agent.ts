@@ -19,7 +19,7 @@ import { type Book, openBook, prune, strandedBy } from './book.ts';
 import { type Current, execute } from './execute.ts';
 import { createNotices } from './notices.ts';
 import { resolveAfterRepair } from './repair.ts';
-import { createSeeker } from './seek.ts';
+import { Seeker } from './seek.ts';
 
 /** What local configuration decides for the agent; times in milliseconds. */
 export interface AgentSettings {
@@ -89,7 +89,7 @@ export function createAgent(deps: AgentDeps): Agent {
   let current: Current | undefined;
   let prev: string | undefined;
 
-  const seeker = createSeeker(deps, {
+  const seeker = new Seeker(deps, {
     book: () => book!,
     look: () => actor.send({ type: 'LOOK' }),
   });

@@ -34,21 +34,28 @@ export function lostStateReceipt(identity: ExecutionIdentity, facts: Facts): Rec
   };
 }
 
-/** `mode: observe`: what the job would be worth here. */
-export function observedReceipt(
-  identity: ExecutionIdentity,
-  { grade }: Admission & { kind: 'admissible' },
-  facts: Facts,
-): Receipt {
+/** `mode: observe`: what the job would be worth here, or why it would not run. */
+export function observedReceipt(identity: ExecutionIdentity, admission: Admission, facts: Facts): Receipt {
   return {
     ...base(identity, facts),
     cloudStatus: 'QUEUED',
     outcome: 'observed',
     deviceState: 'old',
     verified: true,
-    grade,
-    cause: { kind: 'local', reason: 'mode: observe; planned and surveyed, not started' },
+    ...(admission.kind === 'admissible' && { grade: admission.grade }),
+    cause: { kind: 'local', reason: observedWords(admission) },
   };
+}
+
+function observedWords(admission: Admission): string {
+  switch (admission.kind) {
+    case 'admissible':
+      return 'mode: observe; planned and surveyed, not started';
+    case 'refused':
+      return `mode: observe; it would be REJECTED (${admission.code}): ${admission.reason}`;
+    case 'waits':
+      return `mode: observe; it would wait: ${admission.reason}`;
+  }
 }
 
 /** The mark of INCONSISTENT is lifted: every item is old, new, or was accepted. */

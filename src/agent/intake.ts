@@ -1,0 +1,56 @@
+import { join } from 'node:path';
+import { withoutUrlQueries } from '../document/document.ts';
+import type { Plan } from '../document/plan.ts';
+import { fold } from '../execution/progress.ts';
+import type { ExecutionIdentity, ExecutionRecord } from '../execution/records.ts';
+import type { JobExecution } from '../jobs/messages.ts';
+import { createExecutionDirectory } from '../store/execution-directory.ts';
+import { openJournal } from '../store/journal.ts';
+import type { Admission } from './admission.ts';
+import type { AgentDeps } from './agent.ts';
+import { keyOf, type OpenExecution } from './book.ts';
+
+/** Blocks that one step may need, forward and back with all its tries, and the rest of an execution. */
+const BLOCKS_PER_STEP = 12;
+const BLOCKS_BESIDES = 12;
+
+/** Takes an execution in: its directory is durable, with plan and first record, before the cloud hears of it. */
+export async function takeIn(
+  { plan, grades }: Admission & { kind: 'admissible' },
+  execution: JobExecution,
+  identity: ExecutionIdentity,
+  deps: AgentDeps,
+): Promise<OpenExecution> {
+  const { settings, disk, clock } = deps;
+  const key = keyOf(identity);
+  const stored = {
+    plan: withoutUrlQueries(plan),
+    document: withoutUrlQueries(execution.jobDocument),
+  };
+  const { directory, planSha256 } = await createExecutionDirectory(disk, settings.stateDirectory, identity, {
+    plan: stored,
+    capacityBlocks: blocksFor(plan),
+    head: (sha256) => ({
+      type: 'received',
+      at: clock.wallMs(),
+      format: 1,
+      identity,
+      origin: { endpoint: settings.endpoint, machineId: deps.machineId },
+      agentVersion: deps.agentVersion,
+      bootId: deps.bootId,
+      planSha256: sha256,
+      grades,
+      versionNumber: execution.versionNumber,
+    }),
+  });
+  const opened = await openJournal(disk, join(directory, 'journal'));
+  if (opened.kind !== 'ok') throw new Error(`internal error: the new journal ${key} is ${opened.kind}`);
+  const progress = fold(opened.records as unknown as ExecutionRecord[]);
+  if (progress.planSha256 !== planSha256)
+    throw new Error(`internal error: the new journal ${key} names another plan`);
+  return { key, directory, journal: opened.journal, progress, stored, life: 'new' };
+}
+
+function blocksFor(plan: Plan): number {
+  return plan.steps.length * BLOCKS_PER_STEP + BLOCKS_BESIDES;
+}
