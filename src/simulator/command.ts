@@ -23,6 +23,7 @@ export async function runSimulate(options: SimulateOptions): Promise<void> {
   }
   options.print(`devices connect to    ${mqttUrl}`);
   options.print(`AWS SDKs and CLI use  --endpoint-url ${httpUrl}`);
+  options.print(`console               ${httpUrl}/`);
   if (!options.stop.aborted) {
     await new Promise((resolve) => options.stop.addEventListener('abort', resolve, { once: true }));
   }

@@ -6,6 +6,8 @@ import { adminApp } from './admin/admin-app.ts';
 import { createSwitchBoard, type SwitchBoard } from './admin/switch-board.ts';
 import { type Authority, type Certificate, openAuthority } from './certificates.ts';
 import type { SimulatorClock } from './clock.ts';
+import { createConsole } from './console/console-app.ts';
+import { ownPagesOnly } from './console/guard.ts';
 import { DevicePlane } from './device/device-plane.ts';
 import type { FaultRule } from './fault-rules.ts';
 import { createFaults, type Faults } from './faults.ts';
@@ -140,7 +142,11 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       switches.set(switches.defaults());
       trace.clear();
     };
+    const console = createConsole({ service, shadows, trace, clock, mqttUrl: mqtt.url });
+    ends.push(() => console.close());
     const app = new Hono();
+    app.use(ownPagesOnly(host));
+    app.route('/', console.app);
     app.route('/_simulator', adminApp({ clock, faults, mqtt, switches, reset, urls }));
     app.put('/things/:thing/jobs/:job/cancel', async (c, next) => {
       await faults.call('CancelJobExecution', c.req.param('thing'));
