@@ -1,4 +1,4 @@
-import { createActor, fromPromise, toPromise } from 'xstate';
+import { type ActorRefFrom, createActor, fromPromise, toPromise } from 'xstate';
 import type { DeviceFacts } from '../document/document.ts';
 import type { Policy } from '../document/policy.ts';
 import { deviceState } from '../execution/details.ts';
@@ -15,9 +15,9 @@ import type { Outbox } from '../receipts/outbox.ts';
 import type { StepContext } from '../steps/step.ts';
 import type { Transport } from '../transport/port.ts';
 import { agentMachine, type Standing } from './agent-machine.ts';
-import { type Book, openBook, prune, strandedBy } from './book.ts';
+import { type Book, type OpenExecution, openBook, prune, strandedBy } from './book.ts';
 import { type Current, execute } from './execute.ts';
-import { createNotices } from './notices.ts';
+import { createNotices, type Notices } from './notices.ts';
 import { resolveAfterRepair } from './repair.ts';
 import { Seeker } from './seek.ts';
 
@@ -83,117 +83,136 @@ export interface AgentStatus {
 
 /** The agent: one machine for its life, one execution at a time, every trigger of design section 5 wired to reconcile. */
 export function createAgent(deps: AgentDeps): Agent {
-  const { settings, clock, transport, log } = deps;
-  const end = new AbortController();
-  let book: Book | undefined;
-  let current: Current | undefined;
-  let prev: string | undefined;
+  return new OneAtATime(deps);
+}
 
-  const seeker = new Seeker(deps, {
-    book: () => book!,
-    look: () => actor.send({ type: 'LOOK' }),
-  });
+class OneAtATime implements Agent {
+  readonly done: Promise<void>;
+  readonly #deps: AgentDeps;
+  readonly #actor: ActorRefFrom<typeof agentMachine>;
+  readonly #seeker: Seeker;
+  readonly #notices: Notices;
+  readonly #end = new AbortController();
+  #book: Book | undefined;
+  #current: Current | undefined;
+  /** How the job before this one ended, in a line. */
+  #prev: string | undefined;
 
-  const standing = (): Standing => ({ open: [...(book?.open.keys() ?? [])], stranded: strandedBy(book!) });
+  constructor(deps: AgentDeps) {
+    this.#deps = deps;
+    this.#actor = createActor(this.#machine(), { input: { linkUp: deps.transport.up } });
+    this.done = toPromise(this.#actor).then(() => undefined);
+    // `done` is handed out; nobody may be listening yet when it fails.
+    this.done.catch(() => undefined);
+    const look = (): void => this.#actor.send({ type: 'LOOK' });
+    this.#seeker = new Seeker(deps, { book: () => this.#opened, look });
+    this.#notices = createNotices(deps, {
+      current: () => this.#current,
+      onUp: () => this.#actor.send({ type: 'UP' }),
+      onDown: () => this.#actor.send({ type: 'DOWN' }),
+      onFront: (front) => {
+        this.#seeker.offer(front);
+        look();
+      },
+      onTick: look,
+    });
+  }
 
-  const open = async (): Promise<Standing> => {
-    book = await openBook(deps.disk, settings.stateDirectory, log);
-    const found = standing();
+  start(): void {
+    this.#actor.start();
+    this.#notices.start(this.#end.signal);
+  }
+
+  async drain(): Promise<void> {
+    const { clock, settings } = this.#deps;
+    this.#actor.send({ type: 'DRAIN' });
+    this.#current?.execution.send({ type: 'DRAIN' });
+    const halt = clock
+      .sleep(settings.drainMs, this.#end.signal)
+      .then(() => this.#current?.execution.send({ type: 'HALT' }))
+      .catch(() => undefined);
+    await this.done.finally(() => this.#end.abort(new Error('drained')));
+    await halt;
+    for (const { journal } of this.#book?.open.values() ?? []) await journal.close();
+  }
+
+  cancel(reason: string): boolean {
+    const execution = this.#current?.execution;
+    if (!execution || execution.progress.direction === 'back') return false;
+    execution.send({ type: 'CANCEL', cause: { by: 'local', reason } });
+    return true;
+  }
+
+  status(): AgentStatus {
+    const { value, context } = this.#actor.getSnapshot();
+    return {
+      state: value,
+      linkUp: context.linkUp,
+      ...(context.stranded && { stranded: context.stranded.reason }),
+      ...(this.#current && { job: jobOf(this.#current) }),
+    };
+  }
+
+  #machine() {
+    return agentMachine.provide({
+      actors: {
+        open: fromPromise(() => this.#open()),
+        execute: fromPromise(({ input }) => this.#execute(input.key)),
+        seek: fromPromise(({ input }) => this.#seeker.seek(input.stranded)),
+      },
+    });
+  }
+
+  get #opened(): Book {
+    if (!this.#book) throw new Error('internal error: the book is not open yet');
+    return this.#book;
+  }
+
+  async #open(): Promise<Standing> {
+    const { disk, settings, log } = this.#deps;
+    this.#book = await openBook(disk, settings.stateDirectory, log);
+    const found = this.#standing();
     if (found.stranded) log.error({ ...found.stranded }, 'stranded');
     return found;
-  };
+  }
 
-  const executeOne = async (key: string): Promise<Standing> => {
-    const opened = book!.open.get(key)!;
-    current = await execute(opened, prev, deps);
-    notices.now();
+  #standing(): Standing {
+    return { open: [...this.#opened.open.keys()], stranded: strandedBy(this.#opened) };
+  }
+
+  async #execute(key: string): Promise<Standing> {
+    const opened = this.#opened.open.get(key);
+    if (!opened) throw new Error(`internal error: no open journal ${key}`);
+    const current = await execute(opened, this.#prev, this.#deps);
+    this.#current = current;
+    this.#notices.now();
     try {
       const progress = await current.execution.done;
-      if (progress.phase === 'closed') await close(key, progress);
+      if (progress.phase === 'closed') await this.#close(opened, progress);
     } finally {
       current.conversation.close();
-      current = undefined;
+      this.#current = undefined;
     }
-    return standing();
-  };
+    return this.#standing();
+  }
 
-  const close = async (key: string, progress: Progress): Promise<void> => {
-    const { directory, journal, stored } = book!.open.get(key)!;
+  async #close({ key, directory, journal, stored }: OpenExecution, progress: Progress): Promise<void> {
+    const { disk, clock, settings, log } = this.#deps;
+    const book = this.#opened;
     await journal.close();
-    book!.open.delete(key);
-    book!.closed.set(key, { key, directory, progress, closedAt: clock.wallMs() });
-    prev = prevOf(progress);
-    log.info({ jobId: progress.identity.jobId, outcome: prev }, 'job closed');
-    if (stored.plan.repair && progress.commit) await resolveAfterRepair(book!, stored.plan, deps);
-    await prune(deps.disk, book!, settings.historyKeep);
-    deps.drainOutbox();
-  };
+    book.open.delete(key);
+    book.closed.set(key, { key, directory, progress, closedAt: clock.wallMs() });
+    this.#prev = prevOf(progress);
+    log.info({ jobId: progress.identity.jobId, outcome: this.#prev }, 'job closed');
+    if (stored.plan.repair && progress.commit) await resolveAfterRepair(book, stored.plan, this.#deps);
+    await prune(disk, book, settings.historyKeep);
+    this.#deps.drainOutbox();
+  }
+}
 
-  const actor = createActor(
-    agentMachine.provide({
-      actors: {
-        open: fromPromise(open),
-        execute: fromPromise(({ input }) => executeOne(input.key)),
-        seek: fromPromise(({ input }) => seeker.seek(input.stranded)),
-      },
-    }),
-    { input: { linkUp: transport.up } },
-  );
-  const done = toPromise(actor).then(() => undefined);
-  // `done` is handed out; nobody may be listening yet when it fails.
-  done.catch(() => undefined);
-
-  const notices = createNotices(deps, {
-    current: () => current,
-    onUp: () => actor.send({ type: 'UP' }),
-    onDown: () => actor.send({ type: 'DOWN' }),
-    onFront: (front) => {
-      seeker.offer(front);
-      actor.send({ type: 'LOOK' });
-    },
-    onTick: () => actor.send({ type: 'LOOK' }),
-  });
-
-  return {
-    start() {
-      actor.start();
-      notices.start(end.signal);
-    },
-    async drain() {
-      actor.send({ type: 'DRAIN' });
-      current?.execution.send({ type: 'DRAIN' });
-      const halt = clock
-        .sleep(settings.drainMs, end.signal)
-        .then(() => current?.execution.send({ type: 'HALT' }))
-        .catch(() => undefined);
-      await done.finally(() => end.abort(new Error('drained')));
-      await halt;
-      for (const { journal } of book?.open.values() ?? []) await journal.close();
-    },
-    cancel(reason) {
-      if (!current || current.execution.progress.direction === 'back') return false;
-      current.execution.send({ type: 'CANCEL', cause: { by: 'local', reason } });
-      return true;
-    },
-    status() {
-      const { value, context } = actor.getSnapshot();
-      const identity = current?.execution.progress.identity;
-      return {
-        state: value,
-        linkUp: context.linkUp,
-        ...(context.stranded && { stranded: context.stranded.reason }),
-        ...(current &&
-          identity && {
-            job: {
-              jobId: identity.jobId,
-              executionNumber: identity.executionNumber,
-              move: current.execution.move,
-            },
-          }),
-      };
-    },
-    done,
-  };
+function jobOf({ execution }: Current): NonNullable<AgentStatus['job']> {
+  const { jobId, executionNumber } = execution.progress.identity;
+  return { jobId, executionNumber, move: execution.move };
 }
 
 /** One line about a closed execution, for the next job's first update. */

@@ -61,6 +61,7 @@ export async function execute(
     ...deps.stepContext(open.key, open.directory),
     freshUrl: (step, signal) => freshUrl(step, conversation, signal),
   };
+  const foreign = foreignFailure(open, deps);
   const linkAtStart = await linkFingerprint();
   const startedAt = clock.wallMs();
   const running = runExecution(
@@ -86,9 +87,11 @@ export async function execute(
       log,
     },
     open.life,
-    foreignFailure(open, deps),
+    foreign,
   );
   current.running = running;
+  // What a stranger's cloud says is no evidence: it is not asked (I7).
+  if (foreign) conversation.close();
   return { key: open.key, execution: running, conversation };
 }
 
@@ -116,7 +119,7 @@ async function addReceipt(
   if (receipt) await deps.outbox.add(open.key, receipt);
 }
 
-/** The journal of another thing or machine (a cloned card): its cloud is not ours to ask (design section 5). */
+/** The journal of another thing, machine (a cloned card) or endpoint: its cloud cannot be asked (design section 5). */
 function foreignFailure(open: OpenExecution, deps: AgentDeps) {
   const { identity, origin } = open.progress;
   if (identity.thing !== deps.settings.thing) {
@@ -124,6 +127,9 @@ function foreignFailure(open: OpenExecution, deps: AgentDeps) {
   }
   if (origin.machineId !== deps.machineId) {
     return { by: 'foreign' as const, reason: 'the journal was written on another machine' };
+  }
+  if (origin.endpoint !== deps.settings.endpoint) {
+    return { by: 'foreign' as const, reason: `the job came from the endpoint ${origin.endpoint}` };
   }
   return undefined;
 }

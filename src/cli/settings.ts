@@ -38,7 +38,8 @@ export function agentSettings(config: Config, configPath: string | undefined): A
   return {
     thing: config.thing,
     stateDirectory: state.directory,
-    endpoint: connection.url,
+    // Not the port or the protocol: an endpoint of AWS is the same one on 8883 and on 443.
+    endpoint: new URL(connection.url).hostname,
     mode: config.mode,
     heartbeatMs: jobs.heartbeatSeconds * SECOND_MS,
     queueWaitMs: jobs.queueWaitSeconds * SECOND_MS,
