@@ -66,6 +66,29 @@ const receipt = (jobId: string) => ({
   },
 });
 
+/** Texts whose contrast with what lies behind them is below WCAG AA. */
+const FAINT = `(() => {
+  const rgb = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
+  const light = ([r, g, b]) => [r, g, b]
+    .map((c) => c / 255)
+    .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const [r, g, b, a = 1] = rgb(getComputedStyle(one).backgroundColor);
+      if (a > 0.99) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll('body *')].filter((one) => one.checkVisibility())
+    .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.nodeValue.trim() !== ''))
+    .flatMap((one) => {
+      const [a, b] = [light(rgb(getComputedStyle(one).color)), light(behind(one))].sort((x, y) => y - x);
+      const ratio = (a + 0.05) / (b + 0.05);
+      return ratio < 4.5 ? [one.className + ' ' + one.textContent.slice(0, 40) + ' ' + ratio.toFixed(2)] : [];
+    });
+})()`;
+
 test('an empty simulator says what to do first, with commands that can be copied', async () => {
   await page.sees('aws iot create-thing');
   await page.sees(simulator.mqttUrl);
@@ -139,7 +162,9 @@ test('a thing and a job are created, and the execution is cancelled by force, by
     'Receipt: rolledBack',
   ]);
   await page.screenshot('cancelled-light');
+  expect(await page.evaluate(FAINT)).toEqual([]);
   await page.emulate({ scheme: 'dark' });
+  expect(await page.evaluate(FAINT)).toEqual([]);
   await page.screenshot('cancelled-dark');
   await page.emulate({ scheme: 'light', width: 390, height: 844 });
   await page.screenshot('cancelled-narrow');
@@ -262,7 +287,9 @@ test('ten thousand things are a list that can be walked, searched, and watched',
   await page.sees('100 in progress', '#jobs');
   await page.sees('SUCCEEDED', '#executions .row');
   await page.screenshot('busy-light');
+  expect(await page.evaluate(FAINT)).toEqual([]);
   await page.emulate({ scheme: 'dark' });
+  expect(await page.evaluate(FAINT)).toEqual([]);
   await page.screenshot('busy-dark');
   await page.evaluate(`(() => {
     const select = document.querySelector('#executions-status');
