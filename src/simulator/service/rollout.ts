@@ -38,7 +38,8 @@ export class Rollouts {
     if (rollout.phase !== 'open') return;
     const waiting = new Set(rollout.waiting.map(([thing]) => thing));
     const added = things.filter((thing) => !waiting.has(thing) && this.#isFree(job, thing));
-    rollout.waiting.push(...added.map((thing): [string, string] => [thing, target]));
+    for (const thing of added) rollout.waiting.push([thing, target]);
+    this.#core.state.saveJob(job);
     this.step(job);
   }
 

@@ -79,6 +79,19 @@ const SCRIPT: ((w: World) => unknown)[] = [
   ({ service }) => service.thingLeft('g', 't'),
   ({ service }) => service.thingJoined('g', 't'),
   ({ service }) => service.associateTargets('group', ['arn:aws:iot:us-east-1:123456789012:thing/u']),
+  ({ service }) => service.associateTargets('group', targets),
+  (w) => {
+    w.things.join('h', 't');
+    w.create('night', {
+      targets: [groupArn('h')],
+      targetSelection: 'CONTINUOUS',
+      jobExecutionsRolloutConfig: { maximumPerMinute: 1 },
+    });
+  },
+  ({ things, service }) => {
+    things.join('h', 'u');
+    service.thingJoined('h', 'u');
+  },
   ({ advance }) => advance(1),
   ({ advance }) => advance(1.5),
   ({ service }) => service.deleteExecution('t', 'two', 1, true),
