@@ -1,9 +1,11 @@
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { own } from './owner.ts';
 import type { Collection, Store } from './port.ts';
 import { type Change, decodeRecords, encodeRecord } from './record.ts';
 
 const LOG = 'simulator.log';
+const SOCKET = 'owner';
 const FORMAT: Change = ['format', 'version', 1];
 /** A log that is smaller is not worth a rewrite. */
 const REWRITE_BYTES_MIN = 4 * 1024 * 1024;
@@ -64,7 +66,16 @@ class FileCollection<T> implements Collection<T> {
  */
 export async function openFileStore(directory: string): Promise<Store> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const path = join(directory, LOG);
+  const owner = await own(join(directory, SOCKET));
+  try {
+    return await openLog(join(directory, LOG), owner.release);
+  } catch (error) {
+    await owner.release();
+    throw error;
+  }
+}
+
+async function openLog(path: string, release: () => Promise<void>): Promise<Store> {
   await rm(`${path}.new`, { force: true });
   const file = await open(path, 'a+', 0o600);
   const log = await file.readFile();
@@ -76,14 +87,24 @@ export async function openFileStore(directory: string): Promise<Store> {
     throw new Error(`cannot read ${path}: written by another version`);
   }
   if (length < log.length) await file.truncate(length);
-  const store = new FileStore(path, file, records, length);
+  const store = new FileStore({ path, file, records, length, release });
   await store.start(records.length === 0);
   return store;
+}
+
+interface OpenedLog {
+  path: string;
+  file: FileHandle;
+  records: readonly Change[][];
+  /** As far as it is whole, in bytes. */
+  length: number;
+  release(): Promise<void>;
 }
 
 class FileStore implements Store {
   readonly #path: string;
   readonly #collections = new Map<string, FileCollection<unknown>>();
+  readonly #release: () => Promise<void>;
   #file: FileHandle;
   #bytes: number;
   /** What the log would have after a rewrite, as it was then. */
@@ -92,11 +113,12 @@ class FileStore implements Store {
   #writing: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  constructor(path: string, file: FileHandle, records: readonly Change[][], bytes: number) {
+  constructor({ path, file, records, length, release }: OpenedLog) {
     this.#path = path;
     this.#file = file;
-    this.#bytes = bytes;
-    this.#rewrittenBytes = bytes;
+    this.#release = release;
+    this.#bytes = length;
+    this.#rewrittenBytes = length;
     for (const [collection, key, value] of records.flat()) {
       if (collection !== FORMAT[0]) this.#of(collection).load(key, value);
     }
@@ -121,8 +143,12 @@ class FileStore implements Store {
   }
 
   async close(): Promise<void> {
-    await this.saved();
-    await this.#file.close();
+    try {
+      await this.saved();
+    } finally {
+      await this.#file.close();
+      await this.#release();
+    }
   }
 
   #of(name: string): FileCollection<unknown> {

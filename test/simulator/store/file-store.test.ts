@@ -1,4 +1,6 @@
-import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { access, appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -115,6 +117,20 @@ test('a log of which most is out of date is rewritten, and loses nothing', async
   expect((await readFile(log)).length).toBeLessThan(8_000_000);
   await store.close();
   expect(await reopened()).toEqual([[['k', last]], []]);
+});
+
+test('one at a time: a second store is refused, and one that died is no hindrance', async () => {
+  const store = await openFileStore(directory);
+  await expect(openFileStore(directory)).rejects.toThrow('another simulator');
+  await store.close();
+  const child = spawn(process.execPath, [
+    '--eval',
+    "require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))",
+    join(directory, 'owner'),
+  ]);
+  await once(child, 'exit');
+  await expect(access(join(directory, 'owner'))).resolves.toBeUndefined();
+  await (await openFileStore(directory)).close();
 });
 
 test('a log of another version is refused, and left as it is', async () => {
