@@ -9,16 +9,10 @@ import {
 import { GetThingShadowCommand, IoTDataPlaneClient } from '@aws-sdk/client-iot-data-plane';
 import { systemClock } from '../../src/host/clock.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
-import {
-  createDevice,
-  type Device,
-  processesWith,
-  type Site,
-  startSite,
-  updateDocument,
-} from '../support/device.ts';
+import { createDevice, type Device, type Site, startSite, updateDocument } from '../support/device.ts';
 import { until } from '../support/until.ts';
-import { act, brokenClaims, holds, list, say } from './stage.ts';
+import { isAlive, processTree, type SeenProcess } from './processes.ts';
+import { act, brokenClaims, holds, list, listChanges, say } from './stage.ts';
 
 /** The promise, kept four times before your eyes: a simulator, a device with a real agent, and the AWS SDK. */
 
@@ -124,27 +118,37 @@ async function rolledBack(
   device: Device,
   jobId: string,
   old: readonly string[],
+  processes: readonly SeenProcess[],
 ): Promise<void> {
   const receipt = await receiptOf(scene, device, jobId);
-  say('after:');
   const after = await device.files();
-  list(after);
+  listChanges(old, after);
   holds('the device is as it was, file by file', isDeepStrictEqual(after, old));
-  holds('no process of the job is alive', (await processesWith(device.path('var/migrate.log'))).length === 0);
+  const left = await Promise.all([...processes, ...(await commandOf(device))].map(isAlive));
+  holds('no process of the job is alive', !left.includes(true));
   holds('the cloud says CANCELED', (await status(scene, device, jobId)) === 'CANCELED');
   const { outcome, deviceState, verified, undone } = receipt;
   say(`receipt in the shadow: ${JSON.stringify({ outcome, deviceState, verified, undone })}`);
   holds('the receipt says so too', outcome === 'rolledBack' && deviceState === 'old' && verified);
 }
 
-async function committed(scene: Scene, device: Device, jobId: string): Promise<void> {
+/** The long command with its children. */
+function commandOf(device: Device): Promise<SeenProcess[]> {
+  return processTree(device.path('var/migrate.log'));
+}
+
+function names(processes: readonly SeenProcess[]): string {
+  return processes.map(({ name, pid }) => `${name} (${pid})`).join(', ');
+}
+
+async function committed(scene: Scene, device: Device, jobId: string, old: readonly string[]): Promise<void> {
   await until(`${jobId} SUCCEEDED`, async () => (await status(scene, device, jobId)) === 'SUCCEEDED');
   await until(
     'the undo data to go',
     async () => !(await device.files()).some((line) => line.includes('.evenkeel-')),
   );
   const after = await device.files();
-  list(after);
+  listChanges(old, after);
   holds('the cloud says SUCCEEDED', (await status(scene, device, jobId)) === 'SUCCEEDED');
   const migrated = after.some((line) => line.startsWith('var/migrate.log 644 15 bytes'));
   holds('the device is new', after.includes('current -> releases/2') && migrated);
@@ -167,13 +171,14 @@ async function actOne(scene: Scene): Promise<void> {
       steps: [{ action: { name: 'look', type: 'runCommand', input: { command: 'true' } } }],
     });
     await inTheMiddle(scene, device, 'update-1');
-    say('during the long command:');
-    list(await device.files());
-    say(`its processes: ${(await processesWith(device.path('var/migrate.log'))).length}`);
+    say('during the long command, against before:');
+    listChanges(old, await device.files());
+    const processes = await commandOf(device);
+    say(`its processes: ${names(processes)}`);
     holds('the second job waits', (await status(scene, device, 'next-1')) === 'QUEUED');
     await forceCancel(scene, device, 'update-1');
     say('CancelJobExecution(force: true) sent; AWS refuses every word of the device from now on');
-    await rolledBack(scene, device, 'update-1', old);
+    await rolledBack(scene, device, 'update-1', old, processes);
     await until('next-1 SUCCEEDED', async () => (await status(scene, device, 'next-1')) === 'SUCCEEDED');
     holds('then the second job ran, and SUCCEEDED', true);
   } finally {
@@ -191,14 +196,14 @@ async function actTwo(scene: Scene): Promise<void> {
     await createJob(scene, device, 'update-2', updateDocument(device, scene.site, LONG_SECONDS));
     await inTheMiddle(scene, device, 'update-2');
     await device.stop('SIGKILL');
-    const orphans = await processesWith(device.path('var/migrate.log'));
-    say(`agent killed (SIGKILL); it leaves ${orphans.length} process behind, which goes on`);
+    const orphans = await commandOf(device);
+    say(`agent killed (SIGKILL); it leaves ${names(orphans)}`);
     holds('the command outlived the agent', orphans.length > 0);
     await forceCancel(scene, device, 'update-2');
     say('the job is cancelled; nobody is there to hear it');
     await device.start();
     say('the agent starts again');
-    await rolledBack(scene, device, 'update-2', old);
+    await rolledBack(scene, device, 'update-2', old, orphans);
   } finally {
     await device.stop('SIGTERM');
     await device.remove();
@@ -225,7 +230,7 @@ async function actThree(scene: Scene): Promise<void> {
     say('the device has voted SUCCEEDED, the vote is lost on its way, and the cancel is first');
     await forceCancel(scene, device, 'update-3');
     stop();
-    await rolledBack(scene, device, 'update-3', old);
+    await rolledBack(scene, device, 'update-3', old, []);
 
     let answered = 0;
     const stopAnswers = faults.onAnswer((request) => {
@@ -242,7 +247,7 @@ async function actThree(scene: Scene): Promise<void> {
     );
     stopAnswers();
     holds('AWS refuses the cancel', refused === 'InvalidStateTransitionException');
-    await committed(scene, device, 'update-3b');
+    await committed(scene, device, 'update-3b', old);
   } finally {
     await device.stop('SIGTERM');
     await device.remove();
@@ -253,9 +258,10 @@ async function actFour(scene: Scene): Promise<void> {
   act('Act 4. The same job, left alone.');
   const device = await newDevice(scene, 'boat-4');
   try {
+    const old = await device.files();
     await device.start();
     await createJob(scene, device, 'update-4', updateDocument(device, scene.site, SHORT_SECONDS));
-    await committed(scene, device, 'update-4');
+    await committed(scene, device, 'update-4', old);
   } finally {
     await device.stop('SIGTERM');
     await device.remove();

@@ -23,6 +23,18 @@ export function list(lines: readonly string[]): void {
   for (const line of lines) process.stdout.write(`          ${paint('dim', line)}\n`);
 }
 
+/** What has come (+), gone (-) and changed (~) since `before`: lines of `Device.files`, which begin with a name. */
+export function listChanges(before: readonly string[], after: readonly string[]): void {
+  const nameOf = (line: string): string => line.split(' ')[0] ?? '';
+  const old = new Map(before.map((line) => [nameOf(line), line]));
+  const now = new Map(after.map((line) => [nameOf(line), line]));
+  const changed = [...now]
+    .filter(([name, line]) => old.get(name) !== line)
+    .map(([name, line]) => `${old.has(name) ? '~' : '+'} ${line}`);
+  const gone = [...old].filter(([name]) => !now.has(name)).map(([, line]) => `- ${line}`);
+  list([...changed, ...gone]);
+}
+
 /** A claim that is checked; one that does not hold makes the demo fail. */
 export function holds(claim: string, fact: boolean): void {
   if (!fact) broken += 1;
