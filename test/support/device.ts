@@ -60,6 +60,17 @@ export interface Device {
   remove(): Promise<void>;
 }
 
+/** Puts the device into its old state, whatever it was. */
+export async function restoreDevice({ path }: Pick<Device, 'path'>): Promise<void> {
+  await fs.rm(path('.'), { recursive: true, force: true });
+  for (const directory of ['etc', 'bin', 'var', 'releases/1', 'releases/2']) {
+    await fs.mkdir(path(directory), { recursive: true });
+  }
+  await fs.writeFile(path('etc/app.conf'), 'version = 1\n', { mode: 0o640 });
+  await fs.writeFile(path('bin/app'), '#!/bin/sh\necho version 1\n', { mode: 0o755 });
+  await fs.symlink('releases/1', path('current'));
+}
+
 /** A device in its old state under /var/tmp; `change` overrides keys of its configuration. */
 export async function createDevice(
   thing: string,
@@ -69,21 +80,16 @@ export async function createDevice(
   // Not /tmp: on many machines that is tmpfs, where the agent refuses to keep journals.
   const root = await fs.mkdtemp('/var/tmp/evenkeel-device-');
   const path = (name: string): string => join(root, 'device', name);
-  for (const directory of ['etc', 'bin', 'var', 'releases/1', 'releases/2']) {
-    await fs.mkdir(path(directory), { recursive: true });
-  }
-  await fs.writeFile(path('etc/app.conf'), 'version = 1\n', { mode: 0o640 });
-  await fs.writeFile(path('bin/app'), '#!/bin/sh\necho version 1\n', { mode: 0o755 });
-  await fs.symlink('releases/1', path('current'));
+  await restoreDevice({ path });
   const config = join(root, 'evenkeel.yaml');
   const values: Record<string, object | string> = {
     thing,
     connection: { url: mqttUrl, backoffFirstSeconds: 0.05, backoffMaxSeconds: 0.5 },
-    state: { directory: join(root, 'state') },
     steps: { graceSeconds: 1, handlerDirectory: join(root, 'handlers') },
     policy: { allowHttp: true },
     undo: { retrySeconds: 0 },
     ...change,
+    state: { directory: join(root, 'state'), ...change['state'] },
   };
   await fs.writeFile(config, stringify(values));
 

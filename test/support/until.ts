@@ -7,12 +7,13 @@ export async function until<T>(
   what: string,
   look: () => T | Promise<T>,
   limitMs = 20_000,
+  everyMs = LOOK_MS,
 ): Promise<NonNullable<T>> {
   const end = Date.now() + limitMs;
   for (;;) {
     const found = await look();
     if (found !== undefined && found !== false && found !== null) return found;
     if (Date.now() > end) throw new Error(`${what}: not within ${limitMs} ms`);
-    await sleep(LOOK_MS);
+    await sleep(everyMs);
   }
 }

@@ -1,151 +1,73 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Simulator } from '../../src/simulator/index.ts';
-import { thingArn } from '../../src/simulator/service/jobs-service.ts';
-import { startTestCloud } from '../support/cloud.ts';
+import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import { storiesIn } from '../support/journals.ts';
 import { until } from '../support/until.ts';
+import { createLane, type Lane, type TestClock, testClock } from './lane.ts';
 import {
-  cloudStatus,
-  createSmallJob,
-  deviceState,
-  isClosed,
-  jobOf,
-  receiptOf,
-  type Stage,
-  settled,
-  stage,
-} from './small-job.ts';
+  BACKWARD,
+  backwardPlaces,
+  CASE_MS,
+  ENDS,
+  FORWARD,
+  forwardPlaces,
+  NOTICED,
+  PHASES,
+  playCase,
+} from './table.ts';
 
 /**
- * The cloud ends the execution at every record of its journal: noticed while connected, after a reconnect, or after a
- * restart; in every way in which the cloud can end it. I1, I2, I7, I8.
+ * The cloud ends the execution in every phase: at every record of its journal, forwards and backwards, and between
+ * them where a phase has none; in every way in which the cloud can end it; noticed while connected, after a reconnect,
+ * or after a restart. I1, I2, I3, I6, I7, I8. One real agent for each row, several rows at once.
  */
 
-const RECORDS_MAX = 40;
-const RECORDS_MIN = 12;
-
-/** Each returns false when the cloud no longer lets it happen. */
-const ENDS: Record<string, (scene: Stage) => void> = {
-  'cancelled by force': ({ simulator, device }) => {
-    simulator.service.cancelExecution(device.thing, jobOf({ device }), { force: true });
-  },
-  'timed out': ({ simulator, device }) => {
-    const job = jobOf({ device });
-    if (simulator.service.execution(device.thing, job).status !== 'IN_PROGRESS')
-      throw new Error('not in progress');
-    simulator.service.timeOut(device.thing, job);
-  },
-  'removed with its thing': ({ simulator, device }) => {
-    simulator.service.removeThing(device.thing);
-  },
-  'deleted by force': ({ simulator, device }) => {
-    simulator.service.deleteJob(jobOf({ device }), true);
-  },
-  'deleted and created again with another document': ({ simulator, device }) => {
-    const jobId = jobOf({ device });
-    simulator.service.deleteJob(jobId, true);
-    const other = {
-      version: '1.0',
-      steps: [{ action: { name: 'no', type: 'runCommand', input: { command: 'true' } } }],
-    };
-    simulator.service.createJob({
-      jobId,
-      targets: [thingArn(device.thing)],
-      document: JSON.stringify(other),
-    });
-  },
-};
-
-const NOTICED = ['while connected', 'after a reconnect', 'after a restart'] as const;
-
 let simulator: Simulator;
-let terse: Simulator;
+let clock: TestClock;
 beforeAll(async () => {
-  simulator = await startTestCloud();
-  terse = await startTestCloud({
-    switches: { terminalCarriesState: false, terminalBeforeVersion: false },
-  });
+  clock = testClock();
+  simulator = await startSimulator({ clock });
 });
-afterAll(async () => {
-  await simulator.close();
-  await terse.close();
-});
+afterAll(() => simulator.close());
 
-/** Ends the execution at the n-th record; false when the job has fewer records than that. */
-async function endAt(
-  record: number,
-  noticed: (typeof NOTICED)[number],
-  end: (scene: Stage) => void,
-  scene: Stage,
-) {
-  const { device, simulator: cloud } = scene;
-  const restart = noticed === 'after a restart';
-  const there = await device.startUntil(record, restart ? 'kill' : 'pause', () => isClosed(scene));
-  if (restart) await device.stop('SIGKILL');
-  const mute =
-    noticed === 'after a reconnect'
-      ? cloud.faults.onNotification(({ thing }) => ({ kind: thing === device.thing ? 'drop' : 'process' }))
-      : undefined;
+async function withLane(use: (lane: Lane) => Promise<void>): Promise<void> {
+  const lane = await createLane(simulator, clock);
   try {
-    end(scene);
-  } catch {
-    // The cloud refuses: the execution has ended by the device's own word.
+    await use(lane);
+  } finally {
+    await lane.end();
   }
-  if (noticed === 'after a reconnect') cloud.disconnect(device.thing);
-  if (restart) await device.start();
-  await settled(scene);
-  mute?.();
-  return there;
 }
 
-/** I2, with its named exceptions; and the receipt says what the files say. */
-async function checkEnd(record: number, name: string, scene: Stage): Promise<void> {
-  const state = await deviceState(scene);
-  const told = cloudStatus(scene);
-  const gone = name.startsWith('deleted');
-  if (!gone && told === 'SUCCEEDED') {
-    expect({ record, told, state }).toEqual({ record, told, state: 'new' });
-    return;
-  }
-  const receipt = await until(`the receipt (record ${record})`, () => receiptOf(scene));
-  const inDoubt = receipt.exception === 'endedInDoubt';
-  expect({ record, told, state }).toEqual({ record, told, state: inDoubt ? 'new' : 'old' });
-  expect(receipt.deviceState).toBe(state);
-}
-
-describe.each(Object.entries(ENDS))('%s', (name, end) => {
-  test.each(NOTICED)('noticed %s', { timeout: 180_000 }, async (noticed) => {
-    for (let record = 1; record <= RECORDS_MAX; record += 1) {
-      const scene = await stage(simulator);
-      createSmallJob(scene);
-      const there = await endAt(record, noticed, end, scene);
-      const alreadyDone = await wasDone(scene, name);
-      if (!alreadyDone) await checkEnd(record, name, scene);
-      await scene.device.stop('SIGTERM');
-      await scene.device.remove();
-      if (!there || alreadyDone) {
-        expect(record).toBeGreaterThanOrEqual(RECORDS_MIN);
-        return;
-      }
-    }
-    expect.fail('the job never ended');
-  });
+describe.concurrent.each(Object.keys(ENDS))('%s', (end) => {
+  test.each(NOTICED)('noticed %s', { timeout: FORWARD.length * CASE_MS }, (noticed) =>
+    withLane(async (lane) => {
+      for (const place of forwardPlaces(end)) await playCase(lane, { place, noticed, end, fails: false });
+      for (const place of backwardPlaces(end)) await playCase(lane, { place, noticed, end, fails: true });
+    }),
+  );
 });
 
-/** Deleted only after the device had its accepted SUCCEEDED: nothing is left to say, and the device is new. */
-async function wasDone(scene: Stage, name: string): Promise<boolean> {
-  if (!name.startsWith('deleted') || receiptOf(scene) !== undefined) return false;
-  return (await deviceState(scene)) === 'new';
-}
-
-test('cancelled by force, and the cloud says no more than "terminal"', { timeout: 180_000 }, async () => {
-  const end = ENDS['cancelled by force'] as (scene: Stage) => void;
-  for (let record = 1; record <= RECORDS_MAX; record += 1) {
-    const scene = await stage(terse);
-    createSmallJob(scene);
-    const there = await endAt(record, 'while connected', end, scene);
-    await checkEnd(record, 'terse', scene);
-    await scene.device.stop('SIGTERM');
-    await scene.device.remove();
-    if (!there) break;
+test('the table names every record of the job, and every phase', { timeout: CASE_MS }, async () => {
+  await withLane(async (lane) => {
+    lane.agent.start();
+    const typesOf = async (fails: boolean): Promise<string[]> => {
+      const jobId = await lane.next();
+      lane.createJob(jobId, lane.document(fails));
+      const story = await until('the job to end', async () =>
+        (await lane.stories(jobId)).find(({ progress }) => progress.phase === 'closed'),
+      );
+      return story.records.map((one) => ('step' in one ? `${one.type} ${one.step + 1}` : one.type));
+    };
+    const forward = await typesOf(false);
+    const unwritten = ['received', 'validated', 'surveyed', 'recorded', 'verifying', 'in doubt'];
+    expect(forward.slice(1)).toEqual(FORWARD.filter((place) => !unwritten.includes(place)));
+    const backward = await typesOf(true);
+    expect(backward.slice(backward.indexOf('failed 4'))).toEqual(BACKWARD);
+    expect(await storiesIn(join(lane.device.root, 'state'))).toHaveLength(2);
+  });
+  const places = [...FORWARD, ...BACKWARD];
+  for (const [phase, at] of Object.entries(PHASES)) {
+    expect(places, phase).toEqual(expect.arrayContaining([...at]));
   }
 });

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { type Simulator } from '../../src/simulator/index.ts';
+import type { Receipt } from '../../src/receipts/receipt.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
 import { thingArn } from '../../src/simulator/service/jobs-service.ts';
 import { createDevice, type Device } from '../support/device.ts';
 import { executionsIn } from '../support/journals.ts';
@@ -93,14 +94,7 @@ export function cloudStatus(scene: Stage): string {
   }
 }
 
-export interface SeenReceipt {
-  jobId: string;
-  deviceState: string;
-  cloudStatus: string;
-  verified: boolean;
-  outcome: string;
-  exception?: string;
-}
+export type SeenReceipt = Receipt;
 
 export function receiptOf({ simulator, device }: Stage): SeenReceipt | undefined {
   const shadow = simulator.shadows.get(device.thing, 'evenkeel');
