@@ -1,5 +1,6 @@
-import type { JobExecution, PendingExecutions } from '../jobs/messages.ts';
+import type { JobExecution, JobSummary, PendingExecutions } from '../jobs/messages.ts';
 import type { AgentDeps } from './agent.ts';
+import { fullJitterMs } from './backoff.ts';
 import type { Current } from './execute.ts';
 
 /**
@@ -24,23 +25,41 @@ export interface NoticeSinks {
 
 /** ± share of the heartbeat, so that a fleet does not ask in step. */
 const HEARTBEAT_SPREAD = 0.2;
+const RETRY = { firstMs: 500, maxMs: 60_000 };
 
 export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
   const { clock, settings, jobs, transport, log } = deps;
   let asking = false;
   let askAgain = false;
+  let end: AbortSignal | undefined;
+  let waiting = new AbortController();
+
+  /** Asks until there is an answer: a question that got none must not wait for the heartbeat (E8, E14). */
+  const heard = async (): Promise<void> => {
+    const asked = sinks.current();
+    for (let failures = 0; asked && sinks.current() === asked; failures += 1) {
+      const { kind } = await asked.conversation.reconcile();
+      // Without a link the next CONNACK asks.
+      if (kind !== 'nothing' || !transport.up || askAgain || end?.aborted) return;
+      waiting = new AbortController();
+      const stop = end ? AbortSignal.any([waiting.signal, end]) : waiting.signal;
+      await clock.sleep(fullJitterMs(RETRY, failures, clock.random()), stop).catch(() => undefined);
+      if (stop.aborted) return;
+    }
+  };
 
   /** One reconcile at a time, and one more if something came in meanwhile. */
   const reconcile = async (): Promise<void> => {
     if (asking) {
       askAgain = true;
+      waiting.abort();
       return;
     }
     asking = true;
     try {
       do {
         askAgain = false;
-        await sinks.current()?.conversation.reconcile();
+        await heard();
       } while (askAgain);
     } finally {
       asking = false;
@@ -51,12 +70,14 @@ export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
     reconcile().catch((error: unknown) => log.error({ error: String(error) }, 'cannot reconcile'));
   };
 
-  const isCurrent = (front: { jobId: string; executionNumber: number } | undefined): boolean => {
+  /** A21: a job that was deleted and made again has its id and number, and another `queuedAt`. */
+  const isCurrent = (front: JobSummary | undefined): boolean => {
     const identity = sinks.current()?.execution.progress.identity;
     return (
       front !== undefined &&
       identity?.jobId === front.jobId &&
-      identity.executionNumber === front.executionNumber
+      identity.executionNumber === front.executionNumber &&
+      identity.queuedAt === front.queuedAt
     );
   };
 
@@ -73,7 +94,8 @@ export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
     now() {
       if (transport.up && sinks.current()?.execution.progress.phase !== 'received') ask();
     },
-    start(end) {
+    start(signal) {
+      end = signal;
       const stops = [
         transport.subscribe({
           onUp() {
@@ -97,11 +119,11 @@ export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
           },
         }),
       ];
-      end.addEventListener('abort', () => {
+      signal.addEventListener('abort', () => {
         for (const stop of stops) stop();
       });
-      beat(end).catch((error: unknown) => {
-        if (!end.aborted) log.error({ error: String(error) }, 'the heartbeat has stopped');
+      beat(signal).catch((error: unknown) => {
+        if (!signal.aborted) log.error({ error: String(error) }, 'the heartbeat has stopped');
       });
     },
   };
