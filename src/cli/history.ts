@@ -3,6 +3,7 @@ import { deviceState, planGrade } from '../execution/details.ts';
 import { fold, type Progress } from '../execution/progress.ts';
 import type { ExecutionRecord, StampedRecord } from '../execution/records.ts';
 import { nodeDisk } from '../host/node-disk.ts';
+import { readRefusals } from '../receipts/refusals.ts';
 import { executionsDirectory, listExecutions } from '../store/execution-directory.ts';
 import { readJournal } from '../store/journal.ts';
 import { CommandFailed } from './command-failed.ts';
@@ -34,13 +35,20 @@ export async function status(options: Options): Promise<void> {
     at: new Date(records.at(-1)?.at ?? 0).toISOString(),
     ...(wrong !== undefined && { wrong }),
   }));
-  if (options.json) print(JSON.stringify(rows, null, 2));
-  else if (rows.length === 0) print('no job has run here yet');
-  else {
-    for (const row of rows) {
-      const cloud = row.cloudStatus === '' ? '' : `, cloud ${row.cloudStatus}`;
-      print(`${row.at}  ${row.jobId}#${row.executionNumber}  ${row.phase}: ${row.outcome}${cloud}`);
-    }
+  const refused = await readRefusals(nodeDisk, readConfig(options.config).state.directory);
+  if (options.json) {
+    print(JSON.stringify({ jobs: rows, refusedChannels: refused }, null, 2));
+    return;
+  }
+  if (rows.length === 0) print('no job has run here yet');
+  for (const row of rows) {
+    const cloud = row.cloudStatus === '' ? '' : `, cloud ${row.cloudStatus}`;
+    print(`${row.at}  ${row.jobId}#${row.executionNumber}  ${row.phase}: ${row.outcome}${cloud}`);
+  }
+  for (const [name, { topic, since, reason }] of Object.entries(refused)) {
+    print(
+      `receipts: the ${name} channel (${topic}) is refused since ${new Date(since).toISOString()}: ${reason}`,
+    );
   }
 }
 

@@ -6,8 +6,10 @@ import { createLog } from '../host/log.ts';
 import { nodeDisk } from '../host/node-disk.ts';
 import { createProcessGroups } from '../host/process-group.ts';
 import { createJobsClient } from '../jobs/client.ts';
+import { type ChannelDeps, shadowChannel, topicChannel } from '../receipts/channels.ts';
 import { createDelivery } from '../receipts/delivery.ts';
 import { openOutbox } from '../receipts/outbox.ts';
+import { readRefusals, writeRefusals } from '../receipts/refusals.ts';
 import { JournalFailed } from '../store/journal.ts';
 import { acquireStateLock, checkStateDirectory } from '../store/state-lock.ts';
 import { createMqttjsTransport } from '../transport/mqttjs.ts';
@@ -38,15 +40,25 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     log,
   });
   const outbox = await openOutbox(nodeDisk, join(settings.stateDirectory, 'outbox'), log);
-  const delivery = createDelivery({
-    outbox,
+  const channelDeps: ChannelDeps = {
+    thing: config.thing,
     jobs,
     transport,
     clock: systemClock,
-    log,
-    shadow: config.receipts.shadow,
-    topic: config.receipts.topic,
     requestTimeoutMs: settings.requestTimeoutMs,
+  };
+  const { shadow, topic } = config.receipts;
+  const delivery = createDelivery({
+    outbox,
+    channels: [
+      ...(shadow ? [shadowChannel(channelDeps)] : []),
+      ...(topic === undefined ? [] : [topicChannel(topic, channelDeps)]),
+    ],
+    transport,
+    clock: systemClock,
+    log,
+    refused: await readRefusals(nodeDisk, settings.stateDirectory),
+    saveRefused: (refused) => writeRefusals(nodeDisk, settings.stateDirectory, refused),
   });
   const processes = createProcessGroups({ clock: systemClock, bootId: boot, log });
   const agent = createAgent({

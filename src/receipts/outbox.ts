@@ -9,8 +9,8 @@ export interface Outbox {
   add(id: string, receipt: Receipt): Promise<void>;
   /** Ids that wait, oldest first. */
   pending(): Promise<string[]>;
-  /** Delivers one after another; a receipt goes only when `deliver` says that it was accepted. Stops at the first no. */
-  drain(deliver: (receipt: Receipt) => Promise<boolean>, signal: AbortSignal): Promise<void>;
+  /** Offers one after another, oldest first; a receipt goes only when `deliver` says that it has arrived. */
+  drain(deliver: (id: string, receipt: Receipt) => Promise<boolean>, signal: AbortSignal): Promise<void>;
 }
 
 const RECEIPT_FILE_BYTES_MAX = 16 * 1024;
@@ -55,13 +55,18 @@ export async function openOutbox(
         join(directory, `${id}${SUFFIX}`),
         Buffer.from(JSON.stringify(fitReceipt(receipt))),
       ),
-    pending: async () => (await inOrder()).map(({ name }) => name.slice(0, -SUFFIX.length)),
+    pending: async () => (await inOrder()).map(({ name }) => idOf(name)),
     async drain(deliver, signal) {
       for (const { name, receipt } of await inOrder()) {
-        if (signal.aborted || !(await deliver(receipt))) return;
+        if (signal.aborted) return;
+        if (!(await deliver(idOf(name), receipt))) continue;
         await disk.unlink(join(directory, name));
         await syncDirectory(disk, directory);
       }
     },
   };
+}
+
+function idOf(name: string): string {
+  return name.slice(0, -SUFFIX.length);
 }
