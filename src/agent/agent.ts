@@ -115,6 +115,10 @@ class OneAtATime implements Agent {
         look();
       },
       onTick: look,
+      onList: () => {
+        // A repair may stand behind other jobs, where notify-next does not tell of it.
+        if (this.#actor.getSnapshot().context.stranded) look();
+      },
     });
   }
 

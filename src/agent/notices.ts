@@ -21,6 +21,8 @@ export interface NoticeSinks {
   /** The front of the queue as the cloud names it; `undefined` when nothing is pending. */
   onFront(front: JobExecution | undefined): void;
   onTick(): void;
+  /** An execution came or went; the front may be the same as before. */
+  onList(): void;
 }
 
 /** ± share of the heartbeat, so that a fleet does not ask in step. */
@@ -110,6 +112,7 @@ export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
           onNotify({ inProgressJobs, queuedJobs }: PendingExecutions) {
             // N2: absence proves nothing; N5: the front is the first of these.
             if (!isCurrent(inProgressJobs[0] ?? queuedJobs[0])) ask();
+            sinks.onList();
           },
           onNotifyNext(front: JobExecution | undefined) {
             // N19: the job in hand may be named again.

@@ -38,9 +38,18 @@ export class Seeker {
 
   async seek(stranded: Stranded | undefined): Promise<Found> {
     if (stranded) return this.#seekRepair();
-    const front = this.#offered ?? (await this.#describeNext());
+    const told = this.#offered;
     this.#offered = undefined;
+    const front = told && !this.#mayBeLate(told) ? told : await this.#describeNext();
     return front ? this.#take(front, 'any') : NOTHING;
+  }
+
+  /** A3, A4: a message that is not newer than what has been here may come late, and its journal may be forgotten. */
+  #mayBeLate({ queuedAt }: JobExecution): boolean {
+    const { open, closed } = this.#agent.book();
+    return [...open.values(), ...closed.values()].some(
+      ({ progress }) => progress.identity.queuedAt >= queuedAt,
+    );
   }
 
   async #describeNext(): Promise<JobExecution | undefined> {
