@@ -20,6 +20,8 @@ export interface Lane extends Stage {
   next(): Promise<string>;
   createJob(jobId: string, document: object, more?: object): void;
   document(fails: boolean): object;
+  /** Its last step takes longer than any test. */
+  longDocument(): object;
   stories(jobId: string): Promise<Story[]>;
   /** A notification as the cloud would send it, whether it is true or not. */
   publish(kind: 'notify' | 'notify-next', body: object): Promise<void>;
@@ -98,6 +100,7 @@ export async function createLane(
     },
     passASecond: () => clock.passASecond(),
     document: (fails) => smallDocument(device, fails ? 'exit 3' : 'true'),
+    longDocument: () => smallDocument(device, 'sleep 300'),
     async stories(jobId) {
       const all = await storiesIn(join(device.root, 'state'));
       return all

@@ -60,7 +60,10 @@ export function createSmallJob(scene: Stage, lastCommand?: string): void {
 }
 
 /** Old, new, or neither: what the files themselves say. */
-export async function deviceState({ device, old }: Stage): Promise<'old' | 'new' | 'neither'> {
+export async function deviceState({
+  device,
+  old,
+}: Pick<Stage, 'device' | 'old'>): Promise<'old' | 'new' | 'neither'> {
   const now = await device.files();
   if (JSON.stringify(now) === JSON.stringify(old)) return 'old';
   const marks = [
@@ -70,6 +73,11 @@ export async function deviceState({ device, old }: Stage): Promise<'old' | 'new'
   ];
   const isNew = marks.every((mark) => now.some((line) => line.startsWith(mark)));
   return isNew && now.length === old.length + 1 ? 'new' : 'neither';
+}
+
+/** Until the device is new, with nothing left behind: the cloud says SUCCEEDED before the undo data is dropped. */
+export async function isNew(scene: Pick<Stage, 'device' | 'old'>): Promise<void> {
+  await until('the device to be new', async () => (await deviceState(scene)) === 'new');
 }
 
 /** Until every journal of the device is closed. */
