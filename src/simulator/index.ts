@@ -60,6 +60,8 @@ export interface Simulator extends AsyncDisposable {
   switches: SwitchBoard;
   /** Ends the connection of a client id, as a dying network does; false when there is none. */
   disconnect(clientId: string): boolean;
+  /** Says anything on any topic, as the service would: what devices must not believe. */
+  publish(topic: string, body: object): void;
   /** A client certificate whose common name is the thing. */
   issueCertificate(thing: string): Promise<Certificate>;
   close(): Promise<void>;
@@ -164,7 +166,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     if (options.jobsDataPort !== undefined) urls.jobsDataUrl = await listen(options.jobsDataPort, false);
     if (authority) urls.httpsUrl = await listen(tls?.httpPort ?? 0, true);
 
-    const { disconnect } = mqtt;
+    const { disconnect, publish } = mqtt;
     return {
       ...urls,
       service,
@@ -173,6 +175,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       trace,
       switches,
       disconnect,
+      publish: (topic, body) => publish(topic, body),
       async issueCertificate(thing) {
         if (!authority) throw new Error('cannot issue a certificate: the simulator was started without tls');
         return await authority.issue(thing);

@@ -2,7 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
+import { startTestCloud } from '../support/cloud.ts';
 import { storiesIn } from '../support/journals.ts';
 import { until } from '../support/until.ts';
 import { createLane, type Lane, type TestClock, testClock } from './lane.ts';
@@ -17,7 +18,7 @@ let clock: TestClock;
 let lane: Lane;
 beforeAll(async () => {
   clock = testClock();
-  simulator = await startSimulator({ clock });
+  simulator = await startTestCloud({ clock });
 });
 afterAll(() => simulator.close());
 beforeEach(async () => {
@@ -48,7 +49,7 @@ test('mode: observe plans, surveys and tells the grade, and changes nothing; mod
     deviceState: 'old',
   });
   // Once, however often it is named.
-  await lane.publish('notify-next', {
+  lane.publish('notify-next', {
     timestamp: 1,
     execution: simulator.service.described(execution(jobId), true),
   });
@@ -111,7 +112,7 @@ test('two jobs queued: the second starts when the rollback of the first is close
   lane.createJob(second, lane.document(false));
   await there;
   simulator.service.cancelExecution(lane.device.thing, first, { force: true });
-  await lane.publish('notify-next', {
+  lane.publish('notify-next', {
     timestamp: 1,
     execution: simulator.service.described(execution(second), true),
   });
@@ -136,8 +137,8 @@ test('a notify-next that comes twice, late, or in the wrong order runs nothing a
   for (const jobId of ids) {
     lane.createJob(jobId, lane.document(jobId === ids[1]));
     messages.push({ timestamp: 1, execution: simulator.service.described(execution(jobId), true) });
-    await lane.publish('notify-next', messages.at(-1)!);
-    await lane.publish('notify-next', messages.at(-1)!);
+    lane.publish('notify-next', messages.at(-1)!);
+    lane.publish('notify-next', messages.at(-1)!);
   }
   await until('both jobs', () =>
     ids.every((jobId) => ['SUCCEEDED', 'FAILED'].includes(execution(jobId).status)),
@@ -155,7 +156,7 @@ test('a notify-next that comes twice, late, or in the wrong order runs nothing a
       lane.agent.start();
       await until('the first look', () => lane.looks > looks);
     }
-    for (const message of [...messages].reverse()) await lane.publish('notify-next', message);
+    for (const message of [...messages].reverse()) lane.publish('notify-next', message);
     // Each late message is answered by a look at what is true now.
     const jobId = await lane.next();
     lane.createJob(jobId, { version: '1.0', steps: irreversible.steps });

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DeviceRequest } from '../../src/simulator/device/device-plane.ts';
-import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
 import { type Switches, TERMINAL } from '../../src/simulator/service/types.ts';
+import { startTestCloud } from '../support/cloud.ts';
 import { until } from '../support/until.ts';
 import { createLane, type Lane, testClock } from './lane.ts';
 import { CASE_MS, NOTICED, PHASES, playCase } from './table.ts';
@@ -77,7 +78,7 @@ afterAll(async () => {
 });
 
 async function cloudWith(switches: Partial<Switches> | undefined): Promise<Simulator> {
-  const simulator = await startSimulator({ clock, ...(switches && { switches }) });
+  const simulator = await startTestCloud({ clock, ...(switches && { switches }) });
   simulators.push(simulator);
   return simulator;
 }
@@ -143,7 +144,7 @@ describe('what is no evidence leads to no rollback (I7)', () => {
     return simulator.service.described(simulator.service.execution(device.thing, jobId), true);
   };
 
-  const CASES: Record<string, (jobId: string) => void | Promise<void>> = {
+  const CASES: Record<string, (jobId: string) => unknown> = {
     silence: faulty({ kind: 'drop' }),
     throttling: faulty({ kind: 'reject', code: 'RequestThrottled' }),
     'a fault of the service': faulty({ kind: 'reject', code: 'InternalError' }),

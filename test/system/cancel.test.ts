@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
+import { startTestCloud } from '../support/cloud.ts';
 import { storiesIn } from '../support/journals.ts';
 import { until } from '../support/until.ts';
 import { createLane, type Lane, type TestClock, testClock } from './lane.ts';
@@ -26,7 +27,7 @@ let simulator: Simulator;
 let clock: TestClock;
 beforeAll(async () => {
   clock = testClock();
-  simulator = await startSimulator({ clock });
+  simulator = await startTestCloud({ clock });
 });
 afterAll(() => simulator.close());
 

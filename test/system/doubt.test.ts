@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DeviceRequest } from '../../src/simulator/device/device-plane.ts';
-import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
+import { startTestCloud } from '../support/cloud.ts';
 import type { Story } from '../support/journals.ts';
 import { until } from '../support/until.ts';
 import { createLane, type Lane, testClock } from './lane.ts';
@@ -8,11 +9,11 @@ import { deviceState } from './small-job.ts';
 
 /** The vote is out and no answer comes: what the cloud says later decides, and where it cannot say, the policy (I2). */
 
-const CASE_MS = 30_000;
+const CASE_MS = 90_000;
 const clock = testClock();
 let simulator: Simulator;
 beforeAll(async () => {
-  simulator = await startSimulator({ clock });
+  simulator = await startTestCloud({ clock });
 });
 afterAll(() => simulator.close());
 

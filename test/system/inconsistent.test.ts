@@ -1,8 +1,8 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { systemClock } from '../../src/host/clock.ts';
-import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
 import { thingArn } from '../../src/simulator/service/jobs-service.ts';
+import { startTestCloud } from '../support/cloud.ts';
 import { until } from '../support/until.ts';
 import { receiptOf, type Stage, stage } from './small-job.ts';
 
@@ -16,7 +16,7 @@ const TEST_MS = 90_000;
 let simulator: Simulator;
 let scene: Stage;
 beforeAll(async () => {
-  simulator = await startSimulator({ clock: systemClock });
+  simulator = await startTestCloud();
 });
 afterAll(() => simulator.close());
 beforeEach(async () => {

@@ -1,6 +1,5 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { connectAsync } from 'mqtt';
 import { type Clock, systemClock } from '../../src/host/clock.ts';
 import type { Simulator } from '../../src/simulator/index.ts';
 import { thingArn } from '../../src/simulator/service/jobs-service.ts';
@@ -24,7 +23,7 @@ export interface Lane extends Stage {
   longDocument(): object;
   stories(jobId: string): Promise<Story[]>;
   /** A notification as the cloud would send it, whether it is true or not. */
-  publish(kind: 'notify' | 'notify-next', body: object): Promise<void>;
+  publish(kind: 'notify' | 'notify-next', body: object): void;
   /** The cloud's clock stands a second later. */
   passASecond(): void;
   end(): Promise<void>;
@@ -93,11 +92,7 @@ export async function createLane(
         ...more,
       });
     },
-    async publish(kind, body) {
-      const client = await connectAsync(simulator.mqttUrl, { clientId: `${device.thing}-a-stranger` });
-      await client.publishAsync(`$aws/things/${device.thing}/jobs/${kind}`, JSON.stringify(body), { qos: 1 });
-      await client.endAsync();
-    },
+    publish: (kind, body) => simulator.publish(`$aws/things/${device.thing}/jobs/${kind}`, body),
     passASecond: () => clock.passASecond(),
     document: (fails) => smallDocument(device, fails ? 'exit 3' : 'true'),
     longDocument: () => smallDocument(device, 'sleep 300'),

@@ -62,7 +62,7 @@ test('notify-next that names a successor with the same id and number is a reason
   mute();
   const successor = simulator.service.execution(lane.device.thing, jobId);
   lane.agent.release();
-  await lane.publish('notify-next', {
+  lane.publish('notify-next', {
     timestamp: 1,
     execution: simulator.service.described(successor, true),
   });

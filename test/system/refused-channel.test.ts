@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
+import { startTestCloud } from '../support/cloud.ts';
 import { until } from '../support/until.ts';
 import { createLane, testClock } from './lane.ts';
 
@@ -13,7 +14,7 @@ const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
 const clock = testClock();
 let simulator: Simulator;
 beforeAll(async () => {
-  simulator = await startSimulator({ clock });
+  simulator = await startTestCloud({ clock });
 });
 afterAll(() => simulator.close());
 

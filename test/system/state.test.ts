@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import type { Simulator } from '../../src/simulator/index.ts';
+import { startTestCloud } from '../support/cloud.ts';
 import { until } from '../support/until.ts';
 import { createLane, type Lane, type TestClock, testClock } from './lane.ts';
 import { isNew } from './small-job.ts';
@@ -20,7 +21,7 @@ let clock: TestClock;
 let lane: Lane;
 beforeAll(async () => {
   clock = testClock();
-  simulator = await startSimulator({ clock });
+  simulator = await startTestCloud({ clock });
 });
 afterAll(() => simulator.close());
 beforeEach(async () => {

@@ -113,7 +113,7 @@ export const ENDS: Record<string, End> = {
   'timed out': { told: 'TIMED_OUT', act: timeOut },
   'timed out, and tried again as the next execution': {
     told: 'TIMED_OUT',
-    job: { retries: [{ failureType: 'TIMED_OUT', numberOfRetries: 1 }] },
+    job: { jobExecutionsRetryConfig: { criteriaList: [{ failureType: 'TIMED_OUT', numberOfRetries: 1 }] } },
     act: timeOut,
     successor: 'same',
   },
