@@ -1,3 +1,4 @@
+import { scheduler } from 'node:timers/promises';
 import type { JobsService } from '../service/jobs-service.ts';
 import type { Shadows } from '../service/shadows.ts';
 import { Refusal, type SimulatorClock } from '../service/types.ts';
@@ -33,10 +34,10 @@ export class DevicePlane {
   }
 
   /**
-   * Acts on a request and hands over the answer once it is durable; what the request makes known to others leaves
-   * after that (N20). `send` must not wait for anything.
+   * Acts on a request; resolves with the answer when it is durable. What the request makes known to others leaves a
+   * turn of the event loop later, behind an answer that is sent at once (N20).
    */
-  async handle(request: DeviceRequest, send: (answer: Answer) => void): Promise<void> {
+  async handle(request: DeviceRequest): Promise<Answer> {
     let answer: Answer | undefined;
     const release = this.#service.holdWhile(() => {
       answer = this.answer(request);
@@ -44,20 +45,15 @@ export class DevicePlane {
     try {
       await this.#service.saved();
     } catch {
-      // E7; what nobody can be sure of is told to nobody.
-      send(
-        this.refuse(
-          request,
-          new Refusal('InternalError', 'the change could not be saved'),
-          this.#base(request),
-        ),
-      );
-      return;
+      // E7: what nobody can be sure of is told to nobody.
+      const failed = new Refusal('InternalError', 'the change could not be saved');
+      return this.refuse(request, failed, this.#base(request));
     }
-    if (answer) send(answer);
-    release();
+    void scheduler.yield().then(release);
+    return answer as unknown as Answer;
   }
 
+  /** The same, at once, for those who wait for no disk. */
   answer(request: DeviceRequest): Answer {
     const base = this.#base(request);
     try {

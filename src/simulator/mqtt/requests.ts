@@ -70,7 +70,7 @@ async function answer(
   const refusal = isJson ? refusalOf(fault) : new Refusal('InvalidJson', 'the payload is no JSON object');
   // A request that arrives twice is acted upon twice, as at least once allows.
   for (let times = fault.kind === 'duplicate' ? 2 : 1; times > 0; times -= 1) {
-    const answered = refusal ? plane.refuse(request, refusal, base) : plane.answer(request);
+    const answered = refusal ? plane.refuse(request, refusal, base) : await plane.handle(request);
     const payload = Buffer.from(JSON.stringify(answered.body));
     const told = await faults.answer(request, answered, asked);
     if (told.kind === 'drop') continue;
