@@ -1,5 +1,9 @@
+import { execFile } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { promisify } from 'node:util';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { loadConfig } from '../../../src/config/load.ts';
 import { systemClock } from '../../../src/host/clock.ts';
 import { type Simulator, startSimulator } from '../../../src/simulator/index.ts';
 import { thingArn } from '../../../src/simulator/service/jobs-service.ts';
@@ -100,6 +104,22 @@ test('an empty simulator says what to do first, with commands that can be copied
   expect(await page.evaluate('navigator.clipboard.readText()')).toBe(
     `aws iot create-thing --thing-name my-thing --endpoint-url ${simulator.httpUrl}`,
   );
+});
+
+test('the line that runs the agent gives it a configuration that it takes, for the thing that is shown', async () => {
+  simulator.service.createThing('pump-1');
+  await page.evaluate(`location.hash = '#/things/pump-1'`);
+  await page.sees('Connect it', '#detail-body');
+  const line = await page.evaluate<string>(
+    `document.querySelector('#detail-body .command code').textContent`,
+  );
+  const [config = '', run] = line.split(' > evenkeel.yaml && ');
+  expect(run).toBe('evenkeel run -c evenkeel.yaml');
+  const written = await promisify(execFile)('sh', ['-c', config], { cwd: tmpdir() });
+  expect(loadConfig(written.stdout)).toMatchObject({
+    ok: true,
+    config: { thing: 'pump-1', connection: { url: simulator.mqttUrl } },
+  });
 });
 
 test('a thing and a job are created, and the execution is cancelled by force, by keyboard alone', async () => {
@@ -256,7 +276,9 @@ test('what devices and documents say is text, whatever it looks like', async () 
   expect(await page.evaluate('document.title')).toBe('pump-1 – Evenkeel simulator');
 });
 
-test('ten thousand things are a list that can be walked, searched, and watched', async () => {
+test('ten thousand things are a list that can be walked, searched, and watched', {
+  timeout: 60_000,
+}, async () => {
   for (let n = 1; n <= 10_000; n += 1) simulator.service.createThing(`pump-${n}`);
   await page.sees('10000', '#things-count');
   createJob(

@@ -247,7 +247,7 @@ function draw(wanted, view) {
   shown = { kind: wanted.kind, view };
   const parts =
     wanted.kind === 'thing'
-      ? thingView(view, act)
+      ? thingView(view, act, overview?.mqttUrl ?? '')
       : wanted.kind === 'job'
         ? jobView(view, act)
         : wanted.kind === 'execution'

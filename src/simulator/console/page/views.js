@@ -102,17 +102,22 @@ export function home(overview) {
   ];
 }
 
-/** @param {string} thing @param {string} mqttUrl */
+/**
+ * A configuration of its own, beside wherever it is pasted: the state directory must be an absolute path.
+ * @param {string} thing
+ * @param {string} mqttUrl
+ */
 function evenkeelRun(thing, mqttUrl) {
-  const config = `{thing: ${thing}, connection: {url: "${mqttUrl}"}, state: {directory: ./state}}`;
-  return `echo ${quoted(config)} > evenkeel.yaml && evenkeel run -c evenkeel.yaml`;
+  const config = `thing: "${thing}"\\nconnection: {url: "${mqttUrl}"}\\nstate: {directory: "%s/state"}\\n`;
+  return `printf ${quoted(config)} "$PWD" > evenkeel.yaml && evenkeel run -c evenkeel.yaml`;
 }
 
 /**
  * @param {ThingView} view
  * @param {{ filterTrace: (search: string) => void, newJob: (thing: string) => void, deleteThing: (thing: string) => void }} act
+ * @param {string} mqttUrl
  */
-export function thingView(view, act) {
+export function thingView(view, act, mqttUrl) {
   const { thing, connected, shadows } = view;
   const title = (/** @type {string} */ name) => (name === '' ? 'Unnamed shadow' : `Shadow “${name}”`);
   return {
@@ -128,6 +133,16 @@ export function thingView(view, act) {
       ),
     ],
     body: [
+      !connected && h('h3', null, 'Connect it'),
+      !connected &&
+        h(
+          'p',
+          { class: 'lead' },
+          'By MQTT to ',
+          h('code', null, mqttUrl),
+          ' with its name as client id; or with the agent:',
+        ),
+      !connected && command(evenkeelRun(thing, mqttUrl)),
       h('h3', null, 'Shadows'),
       ...(shadows.length === 0
         ? [h('p', { class: 'empty' }, 'None yet. An agent writes its receipts to the shadow “evenkeel”.')]
