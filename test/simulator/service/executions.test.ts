@@ -302,6 +302,20 @@ describe('CancelJobExecution and DeleteJobExecution', () => {
     expect(w.service.execution('t', 'two').forceCanceled).toBeUndefined();
   });
 
+  test('C21 S15: after the deletion of its latest attempt a thing counts by the one before', () => {
+    const w = one(
+      {},
+      { jobExecutionsRetryConfig: { criteriaList: [{ failureType: 'FAILED', numberOfRetries: 1 }] } },
+    );
+    report(w, 'FAILED');
+    w.service.deleteExecution('t', 'one', 2, false);
+    expect(w.service.jobProcessDetails('one')).toMatchObject({
+      numberOfFailedThings: 1,
+      numberOfQueuedThings: 0,
+    });
+    expect(w.service.execution('t', 'one').executionNumber).toBe(1);
+  });
+
   test('C21: IN_PROGRESS is deleted by force only', () => {
     const w = one();
     report(w, 'IN_PROGRESS');

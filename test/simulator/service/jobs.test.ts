@@ -141,6 +141,23 @@ describe('rollout', () => {
     expect(steps).toEqual([10, 20, 50, 50, 50]);
   });
 
+  test('an exponential rate grows when the number is full, and not before', async () => {
+    const w = world({}, names(100));
+    w.create('one', {
+      jobExecutionsRolloutConfig: {
+        exponentialRate: {
+          baseRatePerMinute: 10,
+          incrementFactor: 2,
+          rateIncreaseCriteria: { numberOfNotifiedThings: 15 },
+        },
+      },
+    });
+    await w.advance(1);
+    expect(queued(w)).toBe(20);
+    await w.advance(1);
+    expect(queued(w)).toBe(40);
+  });
+
   test('an exponential rate grows with each number of succeeded things', async () => {
     const w = world({}, names(20));
     w.create('one', {

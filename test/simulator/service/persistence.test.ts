@@ -85,7 +85,7 @@ const SCRIPT: ((w: World) => unknown)[] = [
     w.create('night', {
       targets: [groupArn('h')],
       targetSelection: 'CONTINUOUS',
-      jobExecutionsRolloutConfig: { maximumPerMinute: 1 },
+      schedulingConfig: { maintenanceWindows: [{ startTime: 'cron(4 * * * ? *)', durationInMinutes: 1 }] },
     });
   },
   ({ things, service }) => {
@@ -155,6 +155,18 @@ describe('what was under way goes on after a restart', () => {
     await again.service.saved();
     await again.advance(0);
     expect(again.news()).toEqual(['notify', 'next none']);
+    await again.close();
+  });
+
+  test('P10: and the order of what is queued', async () => {
+    const { clock, things } = fixed();
+    const w = await opened(clock, things);
+    for (const jobId of ['a', 'b', 'c']) w.create(jobId, { targets });
+    await w.close();
+    const again = await opened(clock, things);
+    again.create('d', { targets });
+    expect(again.service.pending('t').map(({ jobId }) => jobId)).toEqual(['a', 'b', 'c', 'd']);
+    expect(again.service.executions({ thing: 't' }).map(({ order }) => order)).toEqual([1, 3, 5, 7]);
     await again.close();
   });
 

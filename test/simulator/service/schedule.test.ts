@@ -109,6 +109,14 @@ describe('maintenance windows', () => {
     expect(w.news()).toEqual(['notify QUEUED:one', 'next one QUEUED']);
   });
 
+  test('S27: a start outside of the window is no start yet', async () => {
+    const w = scheduled({ ...nightly, startTime: '2026-01-01T01:00' });
+    await w.advance(60);
+    expect([status(w), ...executions(w)]).toEqual(['SCHEDULED']);
+    await w.advance(60);
+    expect([status(w), ...executions(w)]).toEqual(['IN_PROGRESS', 'QUEUED']);
+  });
+
   test('N18d: what is in progress when the window closes goes on', async () => {
     const w = scheduled(nightly);
     await w.advance(120);

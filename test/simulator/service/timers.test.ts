@@ -150,6 +150,15 @@ test('the timers of one heap fire in order, each at its own time, however they w
   expect(fired).toEqual(wanted);
 });
 
+test('timers that are due at once fire in the order in which they were set', async () => {
+  const clock = new VirtualClock();
+  const timers = new Timers(clock, (act) => act());
+  const fired: number[] = [];
+  for (let n = 0; n < 50; n += 1) timers.set(`k${n}`, timers.nowMs() + 10, () => void fired.push(n));
+  await clock.advance(10);
+  expect(fired).toEqual(Array.from({ length: 50 }, (_, n) => n));
+});
+
 test('a virtual clock wakes in order, what a sleeper starts in between included, and lets go who gives up', async () => {
   const clock = new VirtualClock();
   const log: string[] = [];
