@@ -20,7 +20,7 @@ const ACTIONS: Record<FaultPoint, readonly FaultAction[]> = {
   request: ['drop', 'delay', 'duplicate', 'reject', 'disconnect'],
   answer: ['drop', 'delay', 'duplicate', 'reorder', 'disconnect', 'late'],
   notification: ['drop', 'delay', 'duplicate', 'reorder', 'disconnect'],
-  call: ['delay'],
+  call: ['delay', 'reject'],
   connect: ['deny'],
   publish: ['deny'],
   subscribe: ['deny'],

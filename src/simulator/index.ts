@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Hono } from 'hono';
 import { adminApp } from './admin/admin-app.ts';
 import { createSwitchBoard, type SwitchBoard } from './admin/switch-board.ts';
+import { createBackend } from './backend.ts';
 import { type Authority, type Certificate, openAuthority } from './certificates.ts';
 import type { SimulatorClock } from './clock.ts';
 import { createConsole } from './console/console-app.ts';
@@ -11,7 +12,8 @@ import { ownPagesOnly } from './console/guard.ts';
 import { DevicePlane } from './device/device-plane.ts';
 import type { FaultRule } from './fault-rules.ts';
 import { createFaults, type Faults } from './faults.ts';
-import { controlPlane } from './http/control-plane.ts';
+import { controlPlane, type HttpPlaneDeps } from './http/control-plane.ts';
+import type { Credentials } from './http/signature.ts';
 import { type HttpServer, listenHttp } from './http-server.ts';
 import { startEmbeddedBroker } from './mqtt/embedded-broker.ts';
 import { type ExternalBroker, joinExternalBroker } from './mqtt/external-broker.ts';
@@ -19,8 +21,8 @@ import { DEFAULT_MQTT_SWITCHES, MQTT_SWITCHES, type MqttSwitches } from './mqtt/
 import type { MqttPlane } from './mqtt/plane.ts';
 import { createRequests } from './mqtt/requests.ts';
 import { SWITCHES, type Switches } from './options.ts';
-import { JobsService } from './service/jobs-service.ts';
-import { Shadows } from './service/shadows.ts';
+import type { JobsService } from './service/jobs-service.ts';
+import type { Shadows } from './service/shadows.ts';
 import { createTrace, type Trace } from './trace.ts';
 
 export type { Certificate } from './certificates.ts';
@@ -42,7 +44,13 @@ export interface SimulatorOptions {
   broker?: ExternalBroker;
   switches?: Partial<Switches & MqttSwitches>;
   faults?: readonly FaultRule[];
+  /** Where the objects of presigned URLs are; a directory that is removed at the end when none is given. */
+  objectsDirectory?: string;
+  /** Calls over HTTP must be signed by one of these; without them no signature is looked at. */
+  checkSignatures?: readonly Credentials[];
 }
+
+type Urls = Pick<Simulator, 'mqttUrl' | 'httpUrl' | 'mqttsUrl' | 'httpsUrl' | 'jobsDataUrl' | 'caFile'>;
 
 /** AWS IoT Jobs on one machine. */
 export interface Simulator extends AsyncDisposable {
@@ -78,7 +86,6 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   try {
     const faults = createFaults(clock);
     faults.add(options.faults ?? []);
-    const shadows = new Shadows();
     const trace = createTrace(() => clock.wallMs());
     /** The service speaks to a broker that is there only later. */
     const devices: { mqtt?: MqttPlane } = {};
@@ -94,14 +101,19 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
         devices.mqtt?.publish(topic, body, service.switches.notifyQos);
       faults.sent(thing);
     };
-    const service = new JobsService({
+    const objectsDirectory = options.objectsDirectory ?? (await temporaryDirectory('objects', ends));
+    const urls: Urls = { mqttUrl: '', httpUrl: '' };
+    const backend = createBackend({
       clock,
+      objectsDirectory,
+      httpUrl: () => urls.httpUrl,
       notifier: {
         notify: (thing, body) => void notified(thing, 'notify', body),
         notifyNext: (thing, body) => void notified(thing, 'notify-next', body),
         event: (topic, body) => devices.mqtt?.publish(topic, body),
       },
     });
+    const { service, shadows } = backend;
     ends.push(() => service.close());
     const mqttSwitches = { ...DEFAULT_MQTT_SWITCHES };
     const switches = createSwitchBoard([
@@ -127,13 +139,11 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     devices.mqtt = mqtt;
     ends.push(() => mqtt.close());
 
-    const urls: Pick<Simulator, 'mqttUrl' | 'httpUrl' | 'mqttsUrl' | 'httpsUrl' | 'jobsDataUrl' | 'caFile'> =
-      {
-        mqttUrl: mqtt.url,
-        httpUrl: '',
-        ...(mqtt.tlsUrl !== undefined && { mqttsUrl: mqtt.tlsUrl }),
-        ...(authority && { caFile: authority.caFile }),
-      };
+    Object.assign(urls, {
+      mqttUrl: mqtt.url,
+      ...(mqtt.tlsUrl !== undefined && { mqttsUrl: mqtt.tlsUrl }),
+      ...(authority && { caFile: authority.caFile }),
+    });
     const reset = (): void => {
       for (const { jobId } of service.jobs()) service.deleteJob(jobId, true);
       for (const thing of service.things()) {
@@ -150,20 +160,28 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     app.use(ownPagesOnly(host));
     app.route('/', console.app);
     app.route('/_simulator', adminApp({ clock, faults, mqtt, switches, reset, urls }));
-    app.put('/things/:thing/jobs/:job/cancel', async (c, next) => {
-      await faults.call('CancelJobExecution', c.req.param('thing'));
-      await next();
-    });
-    const nowSeconds = (): number => Math.floor(clock.wallMs() / 1000);
-    app.route('/', controlPlane({ service, shadows, nowSeconds }));
-    const listen = async (port: number, secure: boolean): Promise<string> => {
+    const planes: Omit<HttpPlaneDeps, 'services'> = {
+      ...backend,
+      clock,
+      publish: (topic, payload, qos) => mqtt.publish(topic, payload, qos),
+      endpoint: (type) => (type.startsWith('iot:Data') ? new URL(mqtt.url).host : undefined),
+      faults: async (_, operation, { thingName }) => {
+        const fault = await faults.call(operation, typeof thingName === 'string' ? thingName : undefined);
+        return fault.kind === 'reject' ? fault : undefined;
+      },
+      ...(options.checkSignatures && { checkSignatures: options.checkSignatures }),
+    };
+    app.route('/', controlPlane(planes));
+    const jobsData = controlPlane({ ...planes, services: ['iot-jobs-data'] });
+    const listen = async (port: number, secure: boolean, plane = app): Promise<string> => {
       const files = secure && authority ? { ...authority.server, ca: authority.ca } : undefined;
-      const server: HttpServer = await listenHttp(host, port, app.fetch, files);
+      const server: HttpServer = await listenHttp(host, port, plane.fetch, files);
       ends.push(() => server.close());
       return `${files ? 'https' : 'http'}://${host}:${server.port}`;
     };
     urls.httpUrl = await listen(options.httpPort ?? 0, false);
-    if (options.jobsDataPort !== undefined) urls.jobsDataUrl = await listen(options.jobsDataPort, false);
+    if (options.jobsDataPort !== undefined)
+      urls.jobsDataUrl = await listen(options.jobsDataPort, false, jobsData);
     if (authority) urls.httpsUrl = await listen(tls?.httpPort ?? 0, true);
 
     const { disconnect, publish } = mqtt;
@@ -195,7 +213,12 @@ async function authorityOf(
   clock: SimulatorClock,
   ends: (() => unknown)[],
 ): Promise<Authority> {
-  const own = directory === undefined ? await mkdtemp(join(tmpdir(), 'evenkeel-tls-')) : undefined;
-  if (own !== undefined) ends.push(() => rm(own, { recursive: true, force: true }));
-  return await openAuthority(directory ?? own ?? '', { hosts: [host], wallMs: clock.wallMs() });
+  const path = directory ?? (await temporaryDirectory('tls', ends));
+  return await openAuthority(path, { hosts: [host], wallMs: clock.wallMs() });
+}
+
+async function temporaryDirectory(use: string, ends: (() => unknown)[]): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), `evenkeel-${use}-`));
+  ends.push(() => rm(path, { recursive: true, force: true }));
+  return path;
 }

@@ -121,7 +121,7 @@ export async function startEmbeddedBroker(
     url: `mqtt://${host}:${ports[0]}`,
     ...(ports[1] !== undefined && { tlsUrl: `mqtts://${host}:${ports[1]}` }),
     publish(topic, body, qos = 1) {
-      const payload = Buffer.from(JSON.stringify(body));
+      const payload = Buffer.from(body instanceof Uint8Array ? body : JSON.stringify(body));
       broker.publish({ cmd: 'publish', topic, payload, qos, retain: false, dup: false }, () => undefined);
     },
     disconnect(clientId) {

@@ -83,7 +83,8 @@ export async function joinExternalBroker(
   await client.subscribeAsync(REQUEST_FILTERS, { qos: 1, ...(protocolVersion === 5 && { nl: true }) });
   return {
     url,
-    publish: (topic, body, qos) => publish(topic, Buffer.from(JSON.stringify(body)), qos),
+    publish: (topic, body, qos) =>
+      publish(topic, Buffer.from(body instanceof Uint8Array ? body : JSON.stringify(body)), qos),
     disconnect,
     // The broker's own matter.
     expireSession: async () => false,

@@ -3,6 +3,7 @@ export interface MqttPlane {
   url: string;
   /** Only where TLS is offered. */
   tlsUrl?: string;
+  /** Bytes as they are, anything else as JSON. */
   publish(topic: string, body: object, qos?: 0 | 1): void;
   /** Ends the connection of a client id, as a dying network does; false when it is known that there is none. */
   disconnect(clientId: string): boolean;
