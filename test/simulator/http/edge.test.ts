@@ -4,16 +4,14 @@ import * as jobsApi from '@aws-sdk/client-iot-jobs-data-plane';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/host/clock.ts';
 import { createBackend } from '../../../src/simulator/backend.ts';
-import { startHttpPlane } from '../../../src/simulator/http/control-plane.ts';
+import { controlPlane } from '../../../src/simulator/http/control-plane.ts';
 import { type Bench, CREDENTIALS, refusal, startBench, thingArn } from './clients.ts';
 
 /** What every call has in common: dispatch, members, errors. */
 
 let bench: Bench;
-let fault: { code: string } | undefined;
 beforeEach(async () => {
-  fault = undefined;
-  bench = await startBench({ httpFaults: () => fault });
+  bench = await startBench();
   await bench.iot.send(new iotApi.CreateThingCommand({ thingName: 'T' }));
 });
 afterEach(async () => {
@@ -81,10 +79,8 @@ describe('dispatch', () => {
     });
     backend.service.createThing('T');
     const deps = { ...backend, clock: systemClock, services: ['iot-jobs-data'] as const };
-    const plane = await startHttpPlane('127.0.0.1', 0, deps);
-    const answer = await fetch(`http://127.0.0.1:${plane.port}/things/T/jobs`);
+    const answer = await controlPlane(deps).request('/things/T/jobs');
     expect(await answer.json()).toEqual({ inProgressJobs: [], queuedJobs: [] });
-    await plane.close();
     backend.service.close();
   });
 
@@ -218,6 +214,10 @@ describe('members', () => {
 });
 
 describe('faults on purpose', () => {
+  const fail = (operation: string, code: string): void => {
+    bench.simulator.faults.clear();
+    bench.simulator.faults.add([{ on: 'call', action: 'reject', operation, code }]);
+  };
   const cancel = () =>
     bench.iot.send(new iotApi.CancelJobExecutionCommand({ jobId: 'one', thingName: 'T', force: true }));
 
@@ -231,17 +231,17 @@ describe('faults on purpose', () => {
       ['ServiceUnavailable', iotApi.ServiceUnavailableException, 503],
       ['VersionConflict', iotApi.VersionConflictException, 409],
     ] as const) {
-      fault = { code };
+      fail('CancelJobExecution', code);
       const refused = await refusal(cancel());
       expect(refused, code).toBeInstanceOf(type);
       expect(refused).toMatchObject({ name: `${code}Exception`, $metadata: { httpStatusCode: status } });
     }
-    fault = undefined;
+    bench.simulator.faults.clear();
     await cancel();
   });
 
   test('D3: the data plane throttles with another status', async () => {
-    fault = { code: 'Throttling' };
+    fail('GetPendingJobExecutions', 'Throttling');
     const pending = bench.jobsData.send(new jobsApi.GetPendingJobExecutionsCommand({ thingName: 'T' }));
     const refused = await refusal(pending);
     expect(refused).toBeInstanceOf(jobsApi.ThrottlingException);
@@ -250,7 +250,6 @@ describe('faults on purpose', () => {
 
   test('C10: the SDK tries again after throttling, and not after a conflict', async () => {
     await raw('PUT', '/jobs/one', job());
-    const seen: string[] = [];
     const patient = new iotApi.IoTClient({
       endpoint: bench.simulator.httpUrl,
       region: 'us-east-1',
@@ -258,16 +257,10 @@ describe('faults on purpose', () => {
       maxAttempts: 3,
     });
     const attempt = async (code: string): Promise<number> => {
-      seen.length = 0;
-      fault = {
-        get code() {
-          seen.push(code);
-          return code;
-        },
-      };
+      fail('CancelJobExecution', code);
       const call = new iotApi.CancelJobExecutionCommand({ jobId: 'one', thingName: 'T', force: true });
       await refusal(patient.send(call));
-      return seen.length;
+      return bench.simulator.faults.rules()[0]?.acted ?? 0;
     };
     expect(await attempt('VersionConflict')).toBe(1);
     expect(await attempt('Throttling')).toBe(3);
