@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import { Command, InvalidArgumentError } from 'commander';
-import { systemClock } from '../host/clock.ts';
+import { Command } from 'commander';
 import { CommandFailed } from './command-failed.ts';
+import { addSimulateCommand } from './simulate-command.ts';
 import { packageVersion } from './version.ts';
 
 const CONFIG = ['-c, --config <file>', 'configuration; every key has a default'] as const;
@@ -17,19 +17,7 @@ program
   .option(...CONFIG)
   .action(async (options: { config?: string }) => (await import('./run.ts')).run(options));
 
-program
-  .command('simulate')
-  .description('run AWS IoT Jobs on this machine, for tests')
-  .option('--mqtt-port <n>', '0 is any free port', port, 1883)
-  .option('--http-port <n>', '0 is any free port', port, 8080)
-  .option('--ready-file <file>', 'gets {"mqttUrl", "httpUrl"} once both listen')
-  .action(async (options: { mqttPort: number; httpPort: number; readyFile?: string }) => {
-    const { runSimulate } = await import('../simulator/command.ts');
-    const stop = new AbortController();
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
-    const print = (line: string): void => void process.stdout.write(`${line}\n`);
-    await runSimulate({ ...options, clock: systemClock, stop: stop.signal, print });
-  });
+addSimulateCommand(program);
 
 program
   .command('check <document>')
@@ -57,12 +45,6 @@ program
   .action(async (job: string, options: { config?: string; json?: boolean }) =>
     (await import('./history.ts')).show(job, options),
   );
-
-function port(text: string): number {
-  const number = Number(text);
-  if (/^\d{1,5}$/.test(text) && number <= 65_535) return number;
-  throw new InvalidArgumentError('must be a port from 0 to 65535');
-}
 
 try {
   await program.parseAsync();

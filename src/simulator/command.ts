@@ -1,31 +1,56 @@
 import { rename, writeFile } from 'node:fs/promises';
-import { startSimulator } from './index.ts';
-import type { SimulatorClock } from './service/types.ts';
+import { type Simulator, type SimulatorOptions, startSimulator } from './index.ts';
 
 export interface SimulateOptions {
-  mqttPort: number;
-  httpPort: number;
-  /** Gets `{"mqttUrl", "httpUrl"}` once both listen. */
+  simulator: SimulatorOptions;
+  /** Gets the addresses as JSON once all of them listen. */
   readyFile?: string;
-  clock: SimulatorClock;
   stop: AbortSignal;
   print(line: string): void;
 }
 
 /** `evenkeel simulate`: runs until `stop` aborts. */
 export async function runSimulate(options: SimulateOptions): Promise<void> {
-  const simulator = await startSimulator(options);
-  const { mqttUrl, httpUrl } = simulator;
+  const simulator = await startSimulator(options.simulator);
+  const { mqttUrl, httpUrl, jobsDataUrl, mqttsUrl, httpsUrl, caFile } = simulator;
   if (options.readyFile !== undefined) {
     // Whoever waits for the file must never read half of it.
-    await writeFile(`${options.readyFile}.new`, JSON.stringify({ mqttUrl, httpUrl }));
+    const addresses = JSON.stringify({ mqttUrl, httpUrl, jobsDataUrl, mqttsUrl, httpsUrl, caFile });
+    await writeFile(`${options.readyFile}.new`, addresses);
     await rename(`${options.readyFile}.new`, options.readyFile);
   }
-  options.print(`devices connect to    ${mqttUrl}`);
-  options.print(`AWS SDKs and CLI use  --endpoint-url ${httpUrl}`);
-  options.print(`console               ${httpUrl}/`);
+  for (const line of greeting(simulator)) options.print(line);
   if (!options.stop.aborted) {
     await new Promise((resolve) => options.stop.addEventListener('abort', resolve, { once: true }));
   }
   await simulator.close();
+}
+
+/** What a person needs next, ready to be pasted. */
+function greeting({
+  mqttUrl,
+  httpUrl,
+  jobsDataUrl = httpUrl,
+  mqttsUrl,
+  httpsUrl,
+  caFile,
+}: Simulator): string[] {
+  const target = 'arn:aws:iot:us-east-1:123456789012:thing/my-thing';
+  return [
+    `Devices connect to ${mqttUrl}${mqttsUrl === undefined ? '' : ` or ${mqttsUrl}`}`,
+    ...(caFile === undefined ? [] : [`TLS: trust ${caFile}; HTTPS is at ${httpsUrl}`]),
+    `Console: ${httpUrl}/`,
+    '',
+    '# the AWS CLI and SDKs in this shell use the simulator:',
+    `export AWS_ENDPOINT_URL_IOT=${httpUrl}`,
+    `export AWS_ENDPOINT_URL_IOT_JOBS_DATA_PLANE=${jobsDataUrl}`,
+    `export AWS_ENDPOINT_URL_IOT_DATA_PLANE=${httpUrl}`,
+    'export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=simulator AWS_SECRET_ACCESS_KEY=simulator',
+    '',
+    '# a thing, a job for it, and the cancel in the middle of it:',
+    'aws iot create-thing --thing-name my-thing',
+    `aws iot create-job --job-id job-1 --targets ${target} --document '{"version":"1.0","steps":[{"action":{"name":"wait","type":"runCommand","input":{"command":"sleep,60"}}}]}'`,
+    'aws iot cancel-job-execution --thing-name my-thing --job-id job-1 --force',
+    '',
+  ];
 }

@@ -43,3 +43,8 @@ export async function listenHttp(
       }),
   };
 }
+
+/** An IPv6 address needs brackets. */
+export function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

@@ -14,7 +14,7 @@ import type { FaultRule } from './fault-rules.ts';
 import { createFaults, type Faults } from './faults.ts';
 import { controlPlane, type HttpPlaneDeps } from './http/control-plane.ts';
 import type { Credentials } from './http/signature.ts';
-import { type HttpServer, listenHttp } from './http-server.ts';
+import { type HttpServer, listenHttp, urlHost } from './http-server.ts';
 import { startEmbeddedBroker } from './mqtt/embedded-broker.ts';
 import { type ExternalBroker, joinExternalBroker } from './mqtt/external-broker.ts';
 import { DEFAULT_MQTT_SWITCHES, MQTT_SWITCHES, type MqttSwitches } from './mqtt/limits.ts';
@@ -23,6 +23,7 @@ import { createRequests } from './mqtt/requests.ts';
 import { SWITCHES, type Switches } from './options.ts';
 import type { JobsService } from './service/jobs-service.ts';
 import type { Shadows } from './service/shadows.ts';
+import { openFileStore } from './store/file-store.ts';
 import { createTrace, type Trace } from './trace.ts';
 
 export type { Certificate } from './certificates.ts';
@@ -38,6 +39,8 @@ export interface SimulatorOptions {
   httpPort?: number;
   /** One more port for the HTTPS data plane of jobs, as AWS has it on a host of its own. */
   jobsDataPort?: number;
+  /** Keeps everything here, so that it outlives this simulator; in memory where it is not given. */
+  dataDirectory?: string;
   /** Offers TLS beside the plain ports. Certificates are kept in `directory`, or made for this run. */
   tls?: boolean | { directory?: string; mqttPort?: number; httpPort?: number };
   /** Serve devices through this broker instead of an own one. */
@@ -101,10 +104,18 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
         devices.mqtt?.publish(topic, body, service.switches.notifyQos);
       faults.sent(thing);
     };
-    const objectsDirectory = options.objectsDirectory ?? (await temporaryDirectory('objects', ends));
+    const { dataDirectory } = options;
+    const store = dataDirectory === undefined ? undefined : await openFileStore(dataDirectory);
+    if (store) ends.push(() => store.close());
+    const objectsDirectory =
+      options.objectsDirectory ??
+      (dataDirectory === undefined
+        ? await temporaryDirectory('objects', ends)
+        : join(dataDirectory, 'objects'));
     const urls: Urls = { mqttUrl: '', httpUrl: '' };
     const backend = createBackend({
       clock,
+      ...(store && { store }),
       objectsDirectory,
       httpUrl: () => urls.httpUrl,
       notifier: {
@@ -177,7 +188,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       const files = secure && authority ? { ...authority.server, ca: authority.ca } : undefined;
       const server: HttpServer = await listenHttp(host, port, plane.fetch, files);
       ends.push(() => server.close());
-      return `${files ? 'https' : 'http'}://${host}:${server.port}`;
+      return `${files ? 'https' : 'http'}://${urlHost(host)}:${server.port}`;
     };
     urls.httpUrl = await listen(options.httpPort ?? 0, false);
     if (options.jobsDataPort !== undefined)

@@ -40,7 +40,6 @@ export function adminApp(deps: AdminDeps): Hono {
       ? c.json({ message: error.message }, error.status)
       : c.json({ message: `internal error: ${error.message}` }, 500),
   );
-  app.notFound((c) => c.json({ message: `nothing at ${c.req.method} ${c.req.path}` }, 404));
   /** Errors of what a request says are the sender's. */
   const tried = <T>(act: () => T): T => {
     try {
@@ -114,6 +113,7 @@ export function adminApp(deps: AdminDeps): Hono {
       throw new Mistake(`"${client}" has no session that could expire now`, 404);
     return c.json({});
   });
+  app.all('*', (c) => c.json({ message: `nothing at ${c.req.method} ${c.req.path}` }, 404));
   return app;
 }
 

@@ -108,7 +108,7 @@ export class Connection implements Asker {
   }
 
   get isOpen(): boolean {
-    return this.#isOpen;
+    return this.#isOpen && !this.#socket.destroyed;
   }
 
   get subscriptions(): readonly string[] {
@@ -117,7 +117,7 @@ export class Connection implements Asker {
 
   /** T4, T6: to this client, once; at the QoS of its subscription, and at 0 where it has none. */
   deliver(topic: string, payload: Buffer): void {
-    if (!this.#isOpen) return;
+    if (!this.isOpen) return;
     if (this.subscribedQos(topic) === 1) this.#deps.deliverQos1(this, topic, payload);
     else this.#receive({ cmd: 'publish', topic, payload, qos: 0, retain: false, dup: false });
   }

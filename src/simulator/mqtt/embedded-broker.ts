@@ -3,6 +3,7 @@ import { duplexPair } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
 import type { TlsFiles } from '../certificates.ts';
+import { urlHost } from '../http-server.ts';
 import type { SimulatorClock } from '../service/types.ts';
 import type { Trace } from '../trace.ts';
 import { Connection, type ConnectionDeps } from './connection.ts';
@@ -85,7 +86,7 @@ export async function startEmbeddedBroker(
     },
     deliverLater(client, topic, payload) {
       const connection = open.get(client);
-      if (connection) connection.deliver(topic, payload);
+      if (connection?.isOpen === true) connection.deliver(topic, payload);
       else late.set(client, [...(late.get(client) ?? []), { topic, payload }]);
     },
   };
@@ -118,8 +119,8 @@ export async function startEmbeddedBroker(
   }
 
   return {
-    url: `mqtt://${host}:${ports[0]}`,
-    ...(ports[1] !== undefined && { tlsUrl: `mqtts://${host}:${ports[1]}` }),
+    url: `mqtt://${urlHost(host)}:${ports[0]}`,
+    ...(ports[1] !== undefined && { tlsUrl: `mqtts://${urlHost(host)}:${ports[1]}` }),
     publish(topic, body, qos = 1) {
       const payload = Buffer.from(body instanceof Uint8Array ? body : JSON.stringify(body));
       broker.publish({ cmd: 'publish', topic, payload, qos, retain: false, dup: false }, () => undefined);

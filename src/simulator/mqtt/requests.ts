@@ -30,7 +30,10 @@ export function createRequests(deps: RequestsDeps): Requests {
     const body = parseBody(payload);
     const parsed = parseTopic(topic);
     if (parsed) {
-      void answer(topic, { ...parsed, body: body ?? {} }, body !== undefined, asker, deps);
+      // A disk that fails must not look like a service that says no.
+      answer(topic, { ...parsed, body: body ?? {} }, body !== undefined, asker, deps).catch(
+        (error: unknown) => asker.end(`cannot answer: ${String(error)}`),
+      );
       return;
     }
     if (!JOBS.test(topic)) return;
