@@ -193,7 +193,9 @@ function openNewThing() {
 }
 
 /** @param {string} [thing] */
-function openNewJob(thing) {
+async function openNewJob(thing) {
+  // Targets are ARNs, and what they begin with is the simulator's to say.
+  if (!overview) await refreshOverview();
   const current = route.kind === 'thing' || route.kind === 'execution' ? route.thing : undefined;
   newJob({
     endpoint: endpoint(),
