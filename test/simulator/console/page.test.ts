@@ -345,3 +345,32 @@ test('the keys are listed, and a page that has lost the simulator says so', asyn
     .filter((one) => !one.includes('ERR_CONNECTION') && !one.includes('ERR_INCOMPLETE'));
   expect(others).toEqual([]);
 });
+
+test('a managed template makes the form of its parameters, and the service fills in the document', async () => {
+  simulator.service.createThing('pump-1');
+  await page.evaluate(`location.hash = '#/things/pump-1'`);
+  await page.sees('pump-1', '#detail h2');
+  await page.press('n');
+  await page.click('dialog input[value=template]');
+  await page.sees('AWS-Download-File', 'dialog select[name=template]');
+  await page.evaluate(`(() => {
+    const select = document.querySelector('dialog select[name=template]');
+    select.value = 'AWS-Download-File';
+    select.dispatchEvent(new Event('change'));
+  })()`);
+  await page.sees('downloadUrl', 'dialog');
+  await page.sees('runAsUser (optional)', 'dialog');
+  await page.screenshot('template');
+  await page.click('dialog button[type=submit]');
+  await page.sees('downloadUrl', 'dialog .error');
+  expect(await page.evaluate('document.activeElement.name')).toBe('downloadUrl');
+  await page.type('https://example.com/app');
+  await page.click('dialog input[name=filePath]');
+  await page.type('/opt/app');
+  await page.press('Enter');
+  await page.sees('QUEUED', '#detail h2');
+  const [job] = simulator.service.jobs();
+  expect(JSON.parse(job?.document ?? '')).toMatchObject({
+    steps: [{ action: { input: { args: ['https://example.com/app', '/opt/app'] } } }],
+  });
+});
