@@ -41,6 +41,7 @@ export function testClock(): TestClock {
   return {
     ...systemClock,
     wallMs: () => systemClock.wallMs() + aheadMs,
+    monotonicMs: () => systemClock.monotonicMs() + aheadMs,
     passASecond: () => {
       aheadMs += 1000;
     },
