@@ -39,19 +39,25 @@ export function encodeBlock(sequence: number, records: readonly object[]): Uint8
 /** Reads what `encodeBlock` wrote; anything else is `bad`, whatever its bytes. */
 export function decodeBlock(bytes: Uint8Array): Block {
   const block = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (block.every((byte) => byte === 0)) return { kind: 'empty' };
+  if (isZero(block)) return { kind: 'empty' };
   if (block.length < BLOCK_BYTES || block.readUInt32LE(0) !== MAGIC) return { kind: 'bad' };
   const length = block.readUInt32LE(12);
   if (length > PAYLOAD_BYTES_MAX || block.readUInt32LE(16) !== checksum(block, length))
     return { kind: 'bad' };
   // What follows the payload was written as zeros; anything else there is rot.
-  if (!block.subarray(HEADER_BYTES + length).every((byte) => byte === 0)) return { kind: 'bad' };
+  if (!isZero(block.subarray(HEADER_BYTES + length))) return { kind: 'bad' };
   const format = block.readUInt32LE(4);
   if (format > FORMAT) return { kind: 'newerFormat', format };
   const records = JSON.parse(
     block.toString('utf8', HEADER_BYTES, HEADER_BYTES + length),
   ) as readonly object[];
   return { kind: 'good', sequence: block.readUInt32LE(8), records };
+}
+
+const ZEROS = Buffer.alloc(BLOCK_BYTES);
+
+function isZero(bytes: Buffer): boolean {
+  return bytes.equals(ZEROS.subarray(0, bytes.length));
 }
 
 function checksum(block: Buffer, length: number): number {
