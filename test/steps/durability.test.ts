@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'vitest';
+import { readDocument } from '../../src/document/document.ts';
+import type { PlanStep } from '../../src/document/plan.ts';
+import { systemClock } from '../../src/host/clock.ts';
+import type { Disk } from '../../src/host/disk.ts';
+import type { Processes } from '../../src/host/processes.ts';
+import { stepTypeOf } from '../../src/steps/registry.ts';
+import type { Attempt, Before, StepContext, StepType } from '../../src/steps/step.ts';
+import { listDevice } from '../execution/power-scenario.ts';
+import { createForgetfulDisk, type ForgetfulDisk } from '../support/forgetful-disk.ts';
+import { randomFrom } from '../support/random.ts';
+
+/**
+ * I4: what a step says is done, is done after any power cut. Each test here was a fault that the power-loss property
+ * found.
+ */
+const CUTS = 60;
+
+interface Bench {
+  forgetful: ForgetfulDisk;
+  disk: Disk;
+  context: StepContext;
+  step: PlanStep;
+  type: StepType;
+  /** Of the device before the step. */
+  old: string[];
+  before: Before;
+}
+
+const SIGNAL = new AbortController().signal;
+const ATTEMPT: Attempt = { number: 1, record: () => Promise.resolve() };
+
+function contextOn(disk: Disk): StepContext {
+  return {
+    disk,
+    clock: systemClock,
+    processes: {} as Processes,
+    key: 'k',
+    directory: '/state',
+    settings: {
+      handlerDirectory: '/',
+      allowHttp: true,
+      graceMs: 1,
+      outputBytesMax: 1,
+      treeEntriesMax: 1000,
+      treeBytesMax: 1_000_000,
+    },
+    freshUrl: (step) => Promise.resolve(step.url),
+  };
+}
+
+/** A device at rest, and a step on it whose before-image is taken. */
+async function bench(
+  action: object,
+  change: (disk: Disk) => Promise<void> = async () => undefined,
+): Promise<Bench> {
+  const forgetful = createForgetfulDisk();
+  const { files } = forgetful;
+  const { disk } = forgetful.begin();
+  for (const path of ['/device', '/other', '/state', '/device/tree']) await disk.mkdir(path, 0o755);
+  for (const [path, mode] of [
+    ['/device/file', 0o640],
+    ['/device/tree/inner', 0o600],
+    ['/device/name', 0o644],
+  ] as const) {
+    const inode = files.open(path, 0o102, mode);
+    inode.write(Buffer.from(`old content of ${path}`), 0);
+    files.chown(inode, 7, 8);
+  }
+  await disk.chmod('/device/tree', 0o750);
+  await disk.link('/device/name', '/device/other-name');
+  await change(disk);
+  await disk.syncAll();
+  const read = readDocument({ version: '1.0', steps: [{ action: { name: 's', ...action } }] }, {});
+  if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  const step = read.plan.steps[0]!;
+  const type = stepTypeOf(step);
+  const old = listDevice(files);
+  const context = contextOn(disk);
+  const prepared = await type.prepare(step, context);
+  if (!prepared.ok) throw new Error(prepared.reason);
+  return { forgetful, disk, context, step, type, old, before: prepared.before };
+}
+
+/** The device after a power cut, and a context of the boot that follows. */
+function cut({ forgetful }: Bench, seed: number): { context: StepContext; files: ForgetfulDisk['files'] } {
+  forgetful.cut(randomFrom(seed));
+  return { context: contextOn(forgetful.begin().disk), files: forgetful.files };
+}
+
+async function eachCut(work: (seed: number) => Promise<void>): Promise<void> {
+  for (let seed = 1; seed <= CUTS; seed += 1) await work(seed);
+}
+
+const WRITE = { type: 'writeFile', input: { path: '/device/file', content: 'new' } };
+const REMOVE = { type: 'removeFile', input: { path: '/device/file' } };
+const REMOVE_TREE = { type: 'removeFile', input: { path: '/device/tree' } };
+
+describe('a before-image', () => {
+  test.each([REMOVE, REMOVE_TREE])(
+    'outlives a power cut with mode and owner: $input.path',
+    async (action) => {
+      await eachCut(async (seed) => {
+        const made = await bench(action);
+        const { type, step, before, old } = made;
+        const { context, files } = cut(made, seed);
+        await type.do(step, before, ATTEMPT, context, SIGNAL);
+        expect(await type.undo(step, before, undefined, ATTEMPT, context, SIGNAL)).toMatchObject({
+          result: 'ok',
+        });
+        await type.discard(step, before, context);
+        expect({ seed, device: listDevice(files) }).toEqual({ seed, device: old });
+      });
+    },
+  );
+});
