@@ -32,7 +32,7 @@ export async function openStaged(
   return { path, file: await disk.openFile(path, constants.O_RDWR | constants.O_CREAT, 0o600) };
 }
 
-/** Gives a staged, synced file the mode and owner it should have and puts it in its place; durable. */
+/** Gives a staged file the mode and owner it should have and puts it in its place; durable, with its content. */
 export async function putInPlace(
   disk: Disk,
   staged: string,
@@ -43,12 +43,28 @@ export async function putInPlace(
   const done = await withPlace(disk, target, async (place) => {
     const known = old ?? (await disk.lstat(place.path));
     const before = known?.kind === 'file' ? known : undefined;
-    if (before) await disk.lchown(staged, before.uid, before.gid);
-    await disk.chmod(staged, mode ?? before?.mode ?? NEW_FILE_MODE);
+    await finishStaged(disk, staged, mode ?? before?.mode ?? NEW_FILE_MODE, before);
     await disk.rename(staged, place.path);
     await place.directory.sync();
     return true;
   });
   if (!done) throw new Error(`cannot write ${basename(target)}: its directory is gone`);
   await syncDirectory(disk, dirname(staged));
+}
+
+async function finishStaged(
+  disk: Disk,
+  staged: string,
+  mode: number,
+  owner: { uid: number; gid: number } | undefined,
+): Promise<void> {
+  const file = await disk.openFile(staged, constants.O_RDONLY);
+  try {
+    if (owner) await file.chown(owner.uid, owner.gid);
+    await file.chmod(mode);
+    // Behind both: a file that is renamed into its place with an unsynced mode may come back with another one.
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }

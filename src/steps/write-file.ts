@@ -10,7 +10,6 @@ export const writeFile: StepType<WriteFileStep> = {
     try {
       await staged.file.truncate(0);
       await staged.file.write(Buffer.from(step.contentBase64, 'base64'), 0);
-      await staged.file.sync();
     } finally {
       await staged.file.close();
     }

@@ -114,3 +114,15 @@ describe('a before-image', () => {
     },
   );
 });
+
+test('a file that was written is durable with its content, mode and owner', async () => {
+  await eachCut(async (seed) => {
+    const made = await bench(WRITE);
+    await made.type.do(made.step, made.before, ATTEMPT, made.context, SIGNAL);
+    const done = listDevice(made.forgetful.files);
+    const { files } = cut(made, seed);
+    expect({ seed, device: ownPathsOut(listDevice(files)) }).toEqual({ seed, device: ownPathsOut(done) });
+  });
+});
+
+const ownPathsOut = (lines: string[]): string[] => lines.filter((line) => !line.includes('.evenkeel-'));
