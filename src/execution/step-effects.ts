@@ -287,10 +287,6 @@ export const closing: Effect = {
   },
 };
 
-async function discardAll({ plan, progress }: Situation, tools: EffectTools): Promise<void> {
-  const { before } = await tools.images(progress);
-  for (const step of plan.steps) {
-    const image = before.get(step.index);
-    if (image) await tools.stepTypeOf(step).discard(step, image, tools.context);
-  }
+async function discardAll({ plan }: Situation, tools: EffectTools): Promise<void> {
+  for (const step of plan.steps) await tools.stepTypeOf(step).discard(step, tools.context);
 }

@@ -253,7 +253,12 @@ async function removeMadeParents(image: PathImage, { disk, key }: StepContext): 
   }
 }
 
-/** Removes the images and everything staged of this execution beside the step's paths. */
-export async function discardPaths(before: Before, { disk, key }: StepContext): Promise<void> {
-  for (const { id } of before.resources) await removeTree(disk, ownDirectory(pathOf(id), key));
+/** Removes the images and everything staged of this execution beside the step's paths; durable. */
+export async function discardPaths(step: PlanStep, { disk, key }: StepContext): Promise<void> {
+  const places = new Set(step.touches.map((id) => dirname(pathOf(id))));
+  for (const place of places) {
+    await removeTree(disk, join(place, `${OWN_PREFIX}${key}`));
+    // Also where nothing was found: a life that ended may have removed it, and not durably.
+    if ((await disk.lstat(place))?.kind === 'directory') await syncDirectory(disk, place);
+  }
 }

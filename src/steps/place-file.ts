@@ -12,7 +12,7 @@ export const filePaths = {
   survey: surveyPaths,
   prepare: preparePaths,
   undo: (_step, before, after, _attempt, context) => undoPaths(before, after, context),
-  discard: (_step, before, context) => discardPaths(before, context),
+  discard: discardPaths,
 } satisfies Omit<StepType, 'do'>;
 
 export { afterOf };

@@ -16,5 +16,5 @@ export const runCommand: StepType<RunCommandStep> = {
     const program = step.undo && { argv: step.undo, user: step.runAsUser };
     return undoProgram(step, program, before, after, attempt, context, signal);
   },
-  discard: (_step, before, context) => discardPaths(before, context),
+  discard: discardPaths,
 };

@@ -48,9 +48,9 @@ export const runHandler: StepType<RunHandlerStep> = {
     return await undoProgram(step, program, before, after, attempt, context, signal);
   },
 
-  async discard(step, before, context) {
+  async discard(step, context) {
     await removeTree(context.disk, capturedPath(step, context));
-    await discardPaths(before, context);
+    await discardPaths(step, context);
   },
 };
 

@@ -37,8 +37,11 @@ export interface StepType<S extends PlanStep = PlanStep> {
   settle?(step: S, before: Before, context: StepContext): Promise<UndoOutcome>;
   /** Work that was deferred behind the commit (purge, shutdown). */
   finish?(step: S, before: Before, context: StepContext): Promise<UndoOutcome>;
-  /** Removes the before-image and everything staged. Nothing to remove is fine. */
-  discard(step: S, before: Before, context: StepContext): Promise<void>;
+  /**
+   * Removes the before-image and everything staged, durably; also what a life began that ended before it could tell
+   * of its image. Nothing to remove is fine.
+   */
+  discard(step: S, context: StepContext): Promise<void>;
 }
 
 export interface StepContext {

@@ -150,7 +150,7 @@ describe.each(Object.entries(STEPS))('%s', (_, action) => {
         }
         const undone = await type.undo(step, before, after, ATTEMPT, sound, SIGNAL);
         expect(undone).toMatchObject({ result: 'ok' });
-        await type.discard(step, before, sound);
+        await type.discard(step, sound);
         expect({ at, files: await listed(join(root, 'device'), '') }).toEqual({ at, files: old });
         await fs.rm(root, { recursive: true });
         if (changes() < at) {

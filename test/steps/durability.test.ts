@@ -108,7 +108,7 @@ describe('a before-image', () => {
         expect(await type.undo(step, before, undefined, ATTEMPT, context, SIGNAL)).toMatchObject({
           result: 'ok',
         });
-        await type.discard(step, before, context);
+        await type.discard(step, context);
         expect({ seed, device: listDevice(files) }).toEqual({ seed, device: old });
       });
     },
@@ -122,6 +122,15 @@ test('a file that was written is durable with its content, mode and owner', asyn
     const done = listDevice(made.forgetful.files);
     const { files } = cut(made, seed);
     expect({ seed, device: ownPathsOut(listDevice(files)) }).toEqual({ seed, device: ownPathsOut(done) });
+  });
+});
+
+test('a discarded before-image does not come back', async () => {
+  await eachCut(async (seed) => {
+    const made = await bench(WRITE);
+    await made.type.discard(made.step, made.context);
+    const { files } = cut(made, seed);
+    expect({ seed, device: listDevice(files) }).toEqual({ seed, device: made.old });
   });
 });
 
