@@ -156,7 +156,7 @@ export const undoing: Effect = {
     const records = [...(await tools.put({ type: 'undo', step, attempt: undoAttempts + 1 }))];
     // I5: nothing of the step may be alive while it is undone.
     if (process) await tools.processes.fence(process, tools.limits.graceMs);
-    const attempt = attemptOf(undoAttempts + 1, step, 'undo', tools, records);
+    const attempt = { ...attemptOf(undoAttempts + 1, step, 'undo', tools, records), triedAgain: !back };
     const outcome = await undoWithin(situation, step, attempt, tools, signal);
     if (outcome.result === 'ok') {
       records.push(...(await tools.put({ type: 'undone', step, kept: outcome.kept })));

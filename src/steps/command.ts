@@ -145,7 +145,7 @@ export async function undoProgram(
 ): Promise<UndoOutcome> {
   if (after?.process) await context.processes.fence(after.process, context.settings.graceMs);
   const failed = program && (await undoByCommand(step, program, attempt, context, signal));
-  const paths = await undoPaths(before, after, context);
+  const paths = await undoPaths(before, after, attempt, context);
   if (failed === undefined || paths.result === 'ok') {
     return failed === undefined ? paths : { result: 'failed', reason: failed };
   }

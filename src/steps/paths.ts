@@ -15,6 +15,7 @@ import {
 import { restoreInPlace } from './restore-in-place.ts';
 import type {
   After,
+  Attempt,
   Before,
   Fingerprint,
   Json,
@@ -163,6 +164,7 @@ export async function afterOf(before: Before, context: StepContext): Promise<Aft
 export async function undoPaths(
   before: Before,
   after: After | undefined,
+  { triedAgain = false }: Attempt,
   context: StepContext,
 ): Promise<UndoOutcome> {
   const left = new Map(after?.resources.map(({ id, fingerprint: found }) => [id, found]));
@@ -174,7 +176,7 @@ export async function undoPaths(
       const a = left.get(id);
       if (now !== old && a !== old) {
         const keptAs = now === a || now === ABSENT ? undefined : `${kept.length}-${basename(pathOf(id))}`;
-        await putBack(pathOf(id), image as unknown as PathImage, keptAs, context);
+        await putBack(pathOf(id), image as unknown as PathImage, { keptAs, triedAgain }, context);
         if (keptAs !== undefined) kept.push({ id, keptAs: join('kept', keptAs) });
       }
       await removeMadeParents(image as unknown as PathImage, context);
@@ -188,7 +190,7 @@ export async function undoPaths(
 async function putBack(
   path: string,
   image: PathImage,
-  keptAs: string | undefined,
+  { keptAs, triedAgain }: { keptAs: string | undefined; triedAgain: boolean },
   context: StepContext,
 ): Promise<void> {
   const { disk } = context;
@@ -200,7 +202,7 @@ async function putBack(
     } else {
       await checkParent(place, image.parent);
       if (now && image.inPlace?.ino === now.ino) await restoreInPlace(disk, image.image, place.path);
-      else await renameBack(place, now, basename(image.image), context);
+      else await renameBack(place, now, await sourceOf(place, image.image, triedAgain, context), context);
     }
     await place.directory.sync();
   });
@@ -210,6 +212,26 @@ async function checkParent(place: Place, parent: { dev: number; ino: number }): 
   const { dev, ino } = await place.directory.stat();
   if (dev !== parent.dev || ino !== parent.ino)
     throw new Error('its directory is another one than before the job');
+}
+
+/**
+ * What is renamed into its place: the image itself, which needs no room; or a copy of it where the step is tried again,
+ * since the undo of that try needs the image too. Undo data is captured once.
+ */
+async function sourceOf(
+  place: Place,
+  image: string,
+  triedAgain: boolean,
+  { disk, key }: StepContext,
+): Promise<string> {
+  const own = join(place.directory.path, `${OWN_PREFIX}${key}`);
+  const name = basename(image);
+  if (!(await disk.lstat(join(own, name)))) throw new Error('its before-image is gone');
+  if (!triedAgain) return name;
+  const copy = `${name}-again`;
+  await removeTree(disk, join(own, copy));
+  await copyEntry(disk, join(own, name), join(own, copy));
+  return copy;
 }
 
 /** A directory cannot be renamed over: the one found steps aside first, and is removed when the old one is back. */
@@ -222,8 +244,7 @@ async function renameBack(
   const own = join(place.directory.path, `${OWN_PREFIX}${key}`);
   const image = join(own, name);
   const imageStat = await disk.lstat(image);
-  if (!imageStat) throw new Error('its before-image is gone');
-  if (now && (now.kind === 'directory' || imageStat.kind === 'directory')) {
+  if (now && (now.kind === 'directory' || imageStat?.kind === 'directory')) {
     const aside = join(own, `${name}-aside`);
     await removeTree(disk, aside);
     await disk.rename(place.path, aside);

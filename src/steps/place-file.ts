@@ -11,7 +11,7 @@ import type { StepContext, StepType } from './step.ts';
 export const filePaths = {
   survey: surveyPaths,
   prepare: preparePaths,
-  undo: (_step, before, after, _attempt, context) => undoPaths(before, after, context),
+  undo: (_step, before, after, attempt, context) => undoPaths(before, after, attempt, context),
   discard: discardPaths,
 } satisfies Omit<StepType, 'do'>;
 

@@ -97,6 +97,8 @@ export interface After {
 export interface Attempt {
   /** From 1. */
   number: number;
+  /** An undo on the way forward: the step is tried again behind it, so its before-image must outlive it. */
+  triedAgain?: boolean;
   /** Makes the identity of a process durable in the journal; passed to `Processes.run`. */
   record(identity: ProcessIdentity): Promise<void>;
 }

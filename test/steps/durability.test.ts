@@ -125,6 +125,21 @@ test('a file that was written is durable with its content, mode and owner', asyn
   });
 });
 
+test.each([WRITE, REMOVE, REMOVE_TREE])(
+  'a step that is tried again is undone again, from the same before-image: $type $input.path',
+  async (action) => {
+    const { type, step, before, context, forgetful, old } = await bench(action);
+    for (const triedAgain of [true, true, false]) {
+      await type.do(step, before, ATTEMPT, context, SIGNAL);
+      const attempt = { ...ATTEMPT, triedAgain };
+      expect(await type.undo(step, before, undefined, attempt, context, SIGNAL)).toMatchObject({
+        result: 'ok',
+      });
+      expect(ownPathsOut(listDevice(forgetful.files))).toEqual(old);
+    }
+  },
+);
+
 test('a discarded before-image does not come back', async () => {
   await eachCut(async (seed) => {
     const made = await bench(WRITE);
