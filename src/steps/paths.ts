@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { PlanStep, ResourceId } from '../document/plan.ts';
 import type { Disk, DiskStat } from '../host/disk.ts';
@@ -178,6 +179,8 @@ export async function undoPaths(
         const keptAs = now === a || now === ABSENT ? undefined : `${kept.length}-${basename(pathOf(id))}`;
         await putBack(pathOf(id), image as unknown as PathImage, { keptAs, triedAgain }, context);
         if (keptAs !== undefined) kept.push({ id, keptAs: join('kept', keptAs) });
+      } else if (a !== old) {
+        await syncRestored(pathOf(id), context);
       }
       await removeMadeParents(image as unknown as PathImage, context);
     } catch (error) {
@@ -263,15 +266,32 @@ async function keepFound(path: string, keptAs: string, { disk, directory }: Step
   await syncDirectory(disk, kept);
 }
 
+/** It is as it was, perhaps by an undo that a life before this one did not bring to its end: made durable, then believed. */
+async function syncRestored(path: string, { disk }: StepContext): Promise<void> {
+  await withPlace(disk, path, async (place) => {
+    if ((await disk.lstat(place.path))?.kind === 'file') {
+      const file = await disk.openFile(place.path, constants.O_RDONLY | constants.O_NONBLOCK);
+      try {
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }
+    await place.directory.sync();
+  });
+}
+
 async function removeMadeParents(image: PathImage, { disk, key }: StepContext): Promise<void> {
-  if (image.kind !== 'absent') return;
+  const [outermost] = image.kind === 'absent' ? image.parents : [];
+  if (image.kind !== 'absent' || outermost === undefined) return;
   for (const parent of [...image.parents].reverse()) {
     if (!(await disk.lstat(parent))) continue;
     await removeTree(disk, join(parent, `${OWN_PREFIX}${key}`));
-    if ((await disk.readDirectory(parent)).length > 0) return;
+    if ((await disk.readDirectory(parent)).length > 0) break;
     await disk.rmdir(parent);
-    await syncDirectory(disk, dirname(parent));
   }
+  // Also where nothing was found: a life that ended may have removed it, and not durably.
+  await syncDirectory(disk, await existingParent(disk, join(outermost, 'any')));
 }
 
 /** Removes the images and everything staged of this execution beside the step's paths; durable. */

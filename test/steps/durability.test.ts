@@ -7,7 +7,7 @@ import type { Processes } from '../../src/host/processes.ts';
 import { stepTypeOf } from '../../src/steps/registry.ts';
 import type { Attempt, Before, StepContext, StepType } from '../../src/steps/step.ts';
 import { listDevice } from '../execution/power-scenario.ts';
-import { createForgetfulDisk, type ForgetfulDisk } from '../support/forgetful-disk.ts';
+import { createForgetfulDisk, type ForgetfulDisk, type Life } from '../support/forgetful-disk.ts';
 import { randomFrom } from '../support/random.ts';
 
 /**
@@ -93,6 +93,7 @@ async function eachCut(work: (seed: number) => Promise<void>): Promise<void> {
 }
 
 const WRITE = { type: 'writeFile', input: { path: '/device/file', content: 'new' } };
+const WRITE_DEEP = { type: 'writeFile', input: { path: '/device/new/deep/file', content: 'new' } };
 const REMOVE = { type: 'removeFile', input: { path: '/device/file' } };
 const REMOVE_TREE = { type: 'removeFile', input: { path: '/device/tree' } };
 
@@ -139,6 +140,56 @@ test.each([WRITE, REMOVE, REMOVE_TREE])(
     }
   },
 );
+
+test.each([WRITE, WRITE_DEEP, REMOVE, REMOVE_TREE])(
+  'an undo that a killed life began is durable when the next one calls it done: $type $input.path',
+  { timeout: 120_000 },
+  async (action) => {
+    const operations = await undoOperations(action);
+    expect(operations).toBeGreaterThan(10);
+    for (let at = 1; at <= operations; at += 1) {
+      for (let seed = 1; seed <= 8; seed += 1) {
+        const made = await bench(action);
+        const { type, step, before, context, forgetful, old } = made;
+        await type.do(step, before, ATTEMPT, context, SIGNAL);
+        await made.disk.syncAll();
+        let count = 0;
+        await new Promise<void>((resolve) => {
+          const life = forgetful.begin(() => {
+            count += 1;
+            if (count !== at) return undefined;
+            return { kind: 'end', when: 'after', finish: () => end(life, resolve) };
+          });
+          void type
+            .undo(step, before, undefined, ATTEMPT, contextOn(life.disk), SIGNAL)
+            .then(() => resolve());
+        });
+        expect(await type.undo(step, before, undefined, ATTEMPT, context, SIGNAL)).toMatchObject({
+          result: 'ok',
+        });
+        const { files } = cut(made, seed);
+        expect({ at, seed, device: ownPathsOut(listDevice(files)) }).toEqual({ at, seed, device: old });
+      }
+    }
+  },
+);
+
+function end(life: Life, then: () => void): void {
+  life.end();
+  then();
+}
+
+async function undoOperations(action: object): Promise<number> {
+  const { type, step, before, context, forgetful } = await bench(action);
+  await type.do(step, before, ATTEMPT, context, SIGNAL);
+  let count = 0;
+  const { disk } = forgetful.begin(() => {
+    count += 1;
+    return undefined;
+  });
+  await type.undo(step, before, undefined, ATTEMPT, contextOn(disk), SIGNAL);
+  return count;
+}
 
 test('a discarded before-image does not come back', async () => {
   await eachCut(async (seed) => {
