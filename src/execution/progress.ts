@@ -26,6 +26,8 @@ export interface Progress {
   finishIncomplete: readonly string[];
   cloudStatus?: string;
   resolved: boolean;
+  /** The worst was assumed, and no record of this life says so yet. */
+  tailLost?: true;
 }
 
 export type Phase =
@@ -134,7 +136,7 @@ export function advance(progress: Progress, record: ExecutionRecord): Progress {
     case 'received':
       return impossible();
     case 'resumed':
-      return { ...progress, bootId: record.bootId };
+      return { ...withoutDoubt(record.tailLost ? assumeLost(progress) : progress), bootId: record.bootId };
     case 'started':
       from('received');
       return { ...progress, phase: 'started', versionNumber: record.versionNumber };
@@ -255,6 +257,14 @@ function keep(progress: Progress, index: number, kept: StepProgress['kept']): Pr
  * so the worst is assumed of the device and of the vote (design section 6). Everything else repeats safely.
  */
 export function assumeLost(progress: Progress): Progress {
+  return { ...worstOf(progress), tailLost: true };
+}
+
+function withoutDoubt({ tailLost: _, ...progress }: Progress): Progress {
+  return progress;
+}
+
+function worstOf(progress: Progress): Progress {
   if (progress.phase === 'prepared') return { ...progress, phase: 'proposed' };
   if (progress.phase !== 'started') return progress;
   const next = progress.steps.findIndex((step) => step.phase !== 'done');

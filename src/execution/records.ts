@@ -23,7 +23,12 @@ export type ExecutionRecord =
       versionNumber: number;
     }
   /** The agent came back to an unfinished journal. */
-  | { type: 'resumed'; bootId: string }
+  | {
+      type: 'resumed';
+      bootId: string;
+      /** The last block was torn or rotten: the worst was assumed, and what follows builds on that. */
+      tailLost?: true;
+    }
   /** The cloud says IN_PROGRESS. */
   | { type: 'started'; versionNumber: number }
   /** The before-image of a step is durable. */

@@ -26,7 +26,12 @@ export const resuming: Effect = {
         found.push({ type: 'interrupted', step, reason: 'the agent stopped while it ran' });
       }
     }
-    return { records: await tools.put({ type: 'resumed', bootId: tools.bootId }, ...found), resumed: true };
+    const resumed: ExecutionRecord = {
+      type: 'resumed',
+      bootId: tools.bootId,
+      ...(progress.tailLost && { tailLost: true }),
+    };
+    return { records: await tools.put(resumed, ...found), resumed: true };
   },
 };
 
