@@ -19,6 +19,7 @@ export const switchLink: StepType<SwitchLinkStep> = {
   async do(step, before, _attempt, context) {
     const { disk, key } = context;
     const own = join(dirname(step.link), `${OWN_PREFIX}${key}`);
+    await ensureDirectory(disk, dirname(step.link), 0o755);
     await ensureDirectory(disk, own, 0o700);
     const staged = join(own, `${step.index}-staged`);
     await removeTree(disk, staged);

@@ -53,12 +53,20 @@ export async function readFileBounded(
   }
 }
 
-/** Makes a directory, and those above it, where there is none; durable when it resolves. */
+/**
+ * Makes a directory, and those above it, where there is none; durable when it resolves. One that is there is made
+ * durable too: a life that was killed may have made it and not come to its fsync.
+ */
 export async function ensureDirectory(disk: Disk, path: string, mode = 0o700): Promise<void> {
-  if (await disk.lstat(path)) return;
-  await ensureDirectory(disk, dirname(path), mode);
-  await disk.mkdir(path, mode);
-  await syncDirectory(disk, dirname(path));
+  if (!(await disk.lstat(path))) {
+    await ensureDirectory(disk, dirname(path), mode);
+    await disk.mkdir(path, mode);
+  }
+  // `/.`: the directory above may be reached by a link, as a state directory of systemd's DynamicUser is.
+  await syncDirectory(disk, `${dirname(path)}/.`).catch((error: unknown) => {
+    // What we may not open is not where we make directories.
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
+  });
 }
 
 /** Removes an entry with all below it; links are removed, never followed. Nothing to remove is fine. */

@@ -68,15 +68,16 @@ export class Files {
       .split('/')
       .filter((name) => name !== '' && name !== '.');
     if (names.includes('..')) throw new Error(`the forgetful disk knows no "..": ${path}`);
+    const keep = path.endsWith('/.') ? 'follow' : last;
     if (names.length === 0) return { directory: at, name: '', inode: at };
     for (const [index, name] of names.entries()) {
       if (at.kind !== 'directory') throw diskError('ENOTDIR', path);
       const inode: Inode | undefined = at.entries.get(name);
       const isLast = index === names.length - 1;
-      if (inode?.kind === 'link' && (!isLast || last === 'follow')) {
+      if (inode?.kind === 'link' && (!isLast || keep === 'follow')) {
         const rest = names.slice(index + 1).join('/');
         const base = inode.target.startsWith('/') ? inode.target : `${this.#pathOf(at)}/${inode.target}`;
-        return this.#walk(rest === '' ? base : `${base}/${rest}`, last, links + 1);
+        return this.#walk(rest === '' ? base : `${base}/${rest}`, keep, links + 1);
       }
       if (isLast) return { directory: at, name, inode };
       if (!inode) throw diskError('ENOENT', path);
