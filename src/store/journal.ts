@@ -72,6 +72,8 @@ export async function openJournal(disk: Disk, path: string): Promise<OpenedJourn
     await file.write(bytes.subarray(0, end * BLOCK_BYTES), 0);
     await file.datasync();
     await syncDirectory(disk, dirname(path));
+    // The rename that gave the execution's directory its name may be no more durable than that.
+    await syncDirectory(disk, dirname(dirname(path)));
     return { ...read, journal: journalOf(file, end) };
   } catch (error) {
     await file.close();

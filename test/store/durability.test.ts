@@ -1,6 +1,13 @@
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Disk } from '../../src/host/disk.ts';
 import { ensureDirectory, writeFileAtomic } from '../../src/store/atomic-file.ts';
+import {
+  createExecutionDirectory,
+  executionsDirectory,
+  listExecutions,
+} from '../../src/store/execution-directory.ts';
+import { openJournal } from '../../src/store/journal.ts';
 import { createForgetfulDisk } from '../support/forgetful-disk.ts';
 import { randomFrom } from '../support/random.ts';
 
@@ -59,4 +66,26 @@ test('a file that is replaced as a whole is old or new, and durable when it is c
     }
   }
   expect([...found].sort()).toEqual(['new'.repeat(500), 'old'.repeat(400)]);
+});
+
+test('an execution whose directory a killed life had just named keeps that name', async () => {
+  for (let seed = 1; seed <= CUTS; seed += 1) {
+    const forgetful = createForgetfulDisk();
+    const name = { thing: 't', jobId: 'j', executionNumber: 1, queuedAt: 1 };
+    const execution = { plan: {}, capacityBlocks: 4, head: () => ({ type: 'received' }) };
+    await new Promise<void>((resolve) => {
+      const life = forgetful.begin(({ name: operation, path }) =>
+        operation === 'rename' && !path.includes('plan.json')
+          ? { kind: 'end', when: 'after', finish: resolve }
+          : undefined,
+      );
+      void createExecutionDirectory(life.disk, '/state', name, execution);
+    });
+    const { disk } = forgetful.begin();
+    const [key] = await listExecutions(disk, '/state');
+    const opened = await openJournal(disk, join(executionsDirectory('/state'), key!, 'journal'));
+    expect(opened.kind).toBe('ok');
+    forgetful.cut(randomFrom(seed));
+    expect(await listExecutions(forgetful.begin().disk, '/state')).toEqual([key]);
+  }
 });
