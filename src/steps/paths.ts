@@ -13,7 +13,7 @@ import {
   NotCopyable,
   OWN_PREFIX,
 } from './fingerprint.ts';
-import { restoreInPlace } from './restore-in-place.ts';
+import { keepInode, restoreInode, restoreInPlace } from './restore-in-place.ts';
 import type {
   After,
   Attempt,
@@ -98,8 +98,8 @@ async function takeImage(
     const stat = await disk.lstat(place.path);
     if (!stat) return undefined;
     const { dev, ino } = await place.directory.stat();
-    const { found, image } = await copyAtRest(path, place, name, context);
     const linked = stat.kind === 'file' && stat.linkCount > 1;
+    const { found, image } = await copyAtRest(path, place, { name, linked }, context);
     const entry: PathImage = {
       kind: 'entry',
       image,
@@ -115,7 +115,7 @@ async function takeImage(
 async function copyAtRest(
   path: string,
   place: Place,
-  name: string,
+  { name, linked }: { name: string; linked: boolean },
   { disk, key }: StepContext,
 ): Promise<{ found: Fingerprint; image: string }> {
   const own = join(place.directory.path, `${OWN_PREFIX}${key}`);
@@ -128,6 +128,7 @@ async function copyAtRest(
     await copyEntry(disk, place.path, copy);
     const after = await fingerprint(disk, place.path);
     if (before === after && (await fingerprint(disk, copy)) === after) {
+      if (linked) await keepInode(disk, place.path, copy);
       await syncDirectory(disk, own);
       await place.directory.sync();
       return { found: after, image: join(ownDirectory(path, key), name) };
@@ -205,10 +206,20 @@ async function putBack(
     } else {
       await checkParent(place, image.parent);
       if (now && image.inPlace?.ino === now.ino) await restoreInPlace(disk, image.image, place.path);
-      else await renameBack(place, now, await sourceOf(place, image.image, triedAgain, context), context);
+      else if (
+        !image.inPlace ||
+        !(await restoreInode(disk, ownImage(place, image.image, context), place.path))
+      ) {
+        await renameBack(place, now, await sourceOf(place, image.image, triedAgain, context), context);
+      }
     }
     await place.directory.sync();
   });
+}
+
+/** The image, reached through the opened directory that it lies in. */
+function ownImage(place: Place, image: string, { key }: StepContext): string {
+  return join(place.directory.path, `${OWN_PREFIX}${key}`, basename(image));
 }
 
 async function checkParent(place: Place, parent: { dev: number; ino: number }): Promise<void> {

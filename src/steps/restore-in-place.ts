@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import type { Disk } from '../host/disk.ts';
+import { removeTree } from '../store/atomic-file.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 
@@ -24,4 +25,30 @@ export async function restoreInPlace(disk: Disk, image: string, path: string): P
     await source.close();
     await target.close();
   }
+}
+
+/**
+ * Keeps a name of a hard-linked file's inode beside its image: when a step puts another file under its name, its other
+ * names are out of reach otherwise. Where the kernel does not let us (fs.protected_hardlinks), only the content is kept.
+ */
+export async function keepInode(disk: Disk, path: string, image: string): Promise<void> {
+  await removeTree(disk, inodeOf(image));
+  await disk.link(path, inodeOf(image)).catch((error: unknown) => {
+    if (!['EPERM', 'EMLINK'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  });
+}
+
+/** Puts the content back into the inode that was kept, and its name back in its place; false where none was kept. */
+export async function restoreInode(disk: Disk, image: string, path: string): Promise<boolean> {
+  if ((await disk.lstat(path))?.kind === 'directory' || !(await disk.lstat(inodeOf(image)))) return false;
+  await restoreInPlace(disk, image, inodeOf(image));
+  const name = `${image}-name`;
+  await removeTree(disk, name);
+  await disk.link(inodeOf(image), name);
+  await disk.rename(name, path);
+  return true;
+}
+
+function inodeOf(image: string): string {
+  return `${image}-inode`;
 }

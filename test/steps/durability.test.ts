@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { readDocument } from '../../src/document/document.ts';
 import type { PlanStep } from '../../src/document/plan.ts';
@@ -63,7 +64,7 @@ async function bench(
     ['/device/tree/inner', 0o600],
     ['/device/name', 0o644],
   ] as const) {
-    const inode = files.open(path, 0o102, mode);
+    const inode = files.open(path, constants.O_RDWR | constants.O_CREAT, mode);
     inode.write(Buffer.from(`old content of ${path}`), 0);
     files.chown(inode, 7, 8);
   }
@@ -94,6 +95,18 @@ async function eachCut(work: (seed: number) => Promise<void>): Promise<void> {
 
 const WRITE = { type: 'writeFile', input: { path: '/device/file', content: 'new' } };
 const WRITE_DEEP = { type: 'writeFile', input: { path: '/device/new/deep/file', content: 'new' } };
+const NAMED = {
+  type: 'writeFile',
+  target: '/device/name',
+  contentBase64: Buffer.from('another').toString('base64'),
+  name: 's',
+  timeoutSeconds: 60,
+  ignoreFailure: false,
+  idempotent: false,
+  pivot: false,
+  touches: ['path:/device/name'],
+  grade: 'full',
+};
 const REMOVE = { type: 'removeFile', input: { path: '/device/file' } };
 const REMOVE_TREE = { type: 'removeFile', input: { path: '/device/tree' } };
 
@@ -190,6 +203,27 @@ async function undoOperations(action: object): Promise<number> {
   await type.undo(step, before, undefined, ATTEMPT, contextOn(disk), SIGNAL);
   return count;
 }
+
+test('the other name of a file gets its old content back, also when a later step has replaced the first', async () => {
+  const { context, forgetful, old } = await bench(WRITE);
+  const [inPlace, replace] = [1, 2].map((index) => ({ ...NAMED, index, path: `steps[${index}].action` }));
+  const steps: { step: PlanStep; before: Before }[] = [];
+  for (const step of [inPlace, replace] as unknown as PlanStep[]) {
+    const prepared = await stepTypeOf(step).prepare(step, context);
+    if (!prepared.ok) throw new Error(prepared.reason);
+    steps.unshift({ step, before: prepared.before });
+    if (step.index === 1) forgetful.files.open('/device/name', constants.O_RDWR).write(Buffer.from('NEW'), 0);
+    else await stepTypeOf(step).do(step, prepared.before, ATTEMPT, context, SIGNAL);
+  }
+  for (const { step, before } of steps) {
+    const undone = await stepTypeOf(step).undo(step, before, undefined, ATTEMPT, context, SIGNAL);
+    expect(undone).toMatchObject({ result: 'ok' });
+  }
+  expect(ownPathsOut(listDevice(forgetful.files))).toEqual(old);
+  expect((await context.disk.lstat('/device/name'))?.ino).toBe(
+    (await context.disk.lstat('/device/other-name'))?.ino,
+  );
+});
 
 test('a discarded before-image does not come back', async () => {
   await eachCut(async (seed) => {
