@@ -1,5 +1,6 @@
 import type { PlanStep, ResourceId } from '../document/plan.ts';
 import { within } from '../host/within.ts';
+import { UNREADABLE } from '../steps/observe.ts';
 import type { After, Attempt, Before, DoOutcome, UndoOutcome } from '../steps/step.ts';
 import { progressDetails } from './details.ts';
 import type { Effect, EffectTools } from './effects.ts';
@@ -254,11 +255,24 @@ export const judging: Effect = {
   async run({ plan, progress }, tools) {
     const images = await tools.images(progress);
     const expected = expectations(progress, images);
-    const found = await tools.observe([...expected.keys()], tools.context);
+    const found = await seen([...expected.keys()], tools);
     const verdict = judge(plan, progress, expected, lastAfterImages(images), found);
     return { records: await tools.put({ type: 'judged', verdict }) };
   },
 };
+
+/** A disk that fails one read is not a device that is INCONSISTENT: what cannot be read is looked at again. */
+async function seen(
+  ids: readonly ResourceId[],
+  tools: EffectTools,
+): Promise<ReadonlyMap<ResourceId, string>> {
+  for (let tried = 1; ; tried += 1) {
+    const found = await tools.observe(ids, tools.context);
+    const unreadable = [...found.values()].some((fingerprint) => fingerprint.startsWith(UNREADABLE));
+    if (!unreadable || tried >= tools.limits.undoAttemptsMax) return found;
+    await tools.clock.sleep(tools.limits.undoRetryMs * tried);
+  }
+}
 
 /** After the commit: deferred work, and the undo data goes. */
 export const finishing: Effect = {

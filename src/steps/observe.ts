@@ -3,6 +3,9 @@ import { fingerprintAt } from './fingerprint.ts';
 import { pathOf } from './paths.ts';
 import type { Fingerprint, StepContext } from './step.ts';
 
+/** What cannot be looked at begins like this. */
+export const UNREADABLE = 'cannot be read: ';
+
 /** The fingerprints of resources as they are now. What cannot be looked at compares equal to nothing. */
 export async function observe(
   ids: readonly ResourceId[],
@@ -11,7 +14,7 @@ export async function observe(
   const found = new Map<ResourceId, Fingerprint>();
   for (const id of ids) {
     const now = await fingerprintAt(context.disk, pathOf(id)).catch(
-      (error: unknown) => `cannot be read: ${(error as Error).message}`,
+      (error: unknown) => `${UNREADABLE}${(error as Error).message}`,
     );
     found.set(id, now);
   }

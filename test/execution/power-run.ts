@@ -10,10 +10,19 @@ import { observe } from '../../src/steps/observe.ts';
 import { stepTypeOf } from '../../src/steps/registry.ts';
 import type { StepContext, StepType } from '../../src/steps/step.ts';
 import { createExecutionDirectory, type ExecutionName } from '../../src/store/execution-directory.ts';
-import { createForgetfulDisk, type Fault, type Life, type Operation } from '../support/forgetful-disk.ts';
-import { createMemoryCloud } from '../support/memory-cloud.ts';
-import { createMemoryProcesses } from '../support/memory-processes.ts';
+import { eagerClock } from '../support/eager-clock.ts';
+import {
+  createForgetfulDisk,
+  type Fault,
+  type ForgetfulDisk,
+  type Life,
+  type Operation,
+} from '../support/forgetful-disk.ts';
+import { createMemoryCloud, type MemoryCloud } from '../support/memory-cloud.ts';
+import { createMemoryProcesses, type MemoryProcesses } from '../support/memory-processes.ts';
 import { type Random, randomFrom } from '../support/random.ts';
+import { eventsOf, type PlannedEvent } from './power-events.ts';
+import { judgeEnd } from './power-judge.ts';
 import { listDevice, MOUNTS, type Scenario, scenarioFrom } from './power-scenario.ts';
 
 /** One job on one device, from its first byte to its end, with power cuts and whatever else the seed wants. */
@@ -28,42 +37,10 @@ export interface PowerRun {
   operations: number;
 }
 
-/** Something that happens at a moment, counted in operations of the disk, the processes and the cloud. */
-export interface PlannedEvent {
-  at: number;
-  kind: (typeof KINDS)[number];
-}
-
-/** The more often it stands here, the more often it happens. */
-const KINDS = [
-  'cut',
-  'cut',
-  'cut',
-  'cut',
-  'cut',
-  'cut',
-  'kill',
-  'kill',
-  'kill',
-  'ENOSPC',
-  'EIO',
-  'drain',
-  'halt',
-  'cancel',
-  'cancel',
-  'CANCELED',
-  'CANCELED',
-  'CANCELED',
-  'TIMED_OUT',
-  'REMOVED',
-  'deleted',
-] as const;
-
 const NAME: ExecutionName = { thing: 'thing', jobId: 'job', executionNumber: 1, queuedAt: 1 };
 const STATE = '/state/evenkeel';
 const LIVES_MAX = 25;
 const SHORT_MS = 60_000;
-const OPERATIONS_PER_STEP = 110;
 const LIMITS = {
   undoAttemptsMax: 3,
   undoTimeoutMs: 10 * SHORT_MS,
@@ -73,18 +50,6 @@ const LIMITS = {
   askWaitMs: SHORT_MS,
   graceMs: 1000,
 };
-
-/** What a seed wants, before anything is made smaller. */
-export function eventsOf(seed: number): PlannedEvent[] {
-  const random = randomFrom(seed ^ 0x5bd1e995);
-  const { plan } = scenarioFrom(randomFrom(seed));
-  const horizon = 150 + plan.steps.length * OPERATIONS_PER_STEP;
-  const events = Array.from({ length: random.below(6) }, () => ({
-    at: 1 + random.below(horizon),
-    kind: random.pick(KINDS),
-  }));
-  return events.sort((a, b) => a.at - b.at);
-}
 
 function policyOf(random: Random): CommitPolicy {
   return {
@@ -140,6 +105,7 @@ export async function runPower(
     forgetful,
     cloud,
     machine,
+    clock: eagerClock(),
     calm() {
       pending = [];
     },
@@ -172,9 +138,10 @@ interface World {
   random: Random;
   begun: Set<number>;
   readonly bootId: string;
-  forgetful: ReturnType<typeof createForgetfulDisk>;
-  cloud: ReturnType<typeof createMemoryCloud>;
-  machine: ReturnType<typeof createMemoryProcesses>;
+  forgetful: ForgetfulDisk;
+  cloud: MemoryCloud;
+  machine: MemoryProcesses;
+  clock: Clock;
   powerCut(): void;
   /** Nothing more happens. */
   calm(): void;
@@ -227,7 +194,7 @@ class AgentLife {
   running: RunningExecution | undefined;
   /** An operation of this life has failed on purpose. */
   failed = false;
-  readonly processes: ReturnType<ReturnType<typeof createMemoryProcesses>['begin']>;
+  readonly processes: ReturnType<MemoryProcesses['begin']>;
   readonly #world: World;
   #finish: () => void = () => undefined;
 
@@ -351,7 +318,7 @@ async function agent(world: World, life: AgentLife): Promise<Progress | undefine
   say(`    from ${progress.phase}: ${progress.steps.map(({ phase }) => phase).join(' ')}`);
   const context: StepContext = {
     disk,
-    clock: CLOCK,
+    clock: world.clock,
     processes: life.processes.processes,
     key,
     directory,
@@ -382,7 +349,7 @@ async function agent(world: World, life: AgentLife): Promise<Progress | undefine
       observe,
       context,
       disk,
-      clock: CLOCK,
+      clock: world.clock,
       processes: life.processes.processes,
       bootId: world.bootId,
       linkChanged: () => Promise.resolve(false),
@@ -435,75 +402,7 @@ function watched(type: StepType, { begun, wrong }: World): StepType {
   };
 }
 
-/** Short waits are over at once; the long ones are limits that nobody reaches here. */
-const CLOCK: Clock = {
-  wallMs: () => 0,
-  monotonicMs: () => nowMs,
-  sleep(delayMs, signal) {
-    if (signal?.aborted) return Promise.reject(signal.reason as Error);
-    if (delayMs < SHORT_MS) {
-      nowMs += delayMs;
-      return Promise.resolve();
-    }
-    return new Promise((_, reject) => {
-      signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-    });
-  },
-  random: () => 0.5,
-  uuid: () => 'uuid',
-};
-let nowMs = 0;
-
 function silentLog(say: (text: string) => void): Log {
   const write = (fields: object, message: string): void => say(`    ${message} ${JSON.stringify(fields)}`);
   return { info: write, warn: write, error: write, child: () => silentLog(say) } as unknown as Log;
-}
-
-/** I1 and I2, byte for byte, against what the scenario says. */
-function judgeEnd(
-  { scenario, cloud, policy, forgetful, wrong }: World,
-  progress: Progress,
-  when: string,
-): void {
-  const found = listDevice(forgetful.files);
-  const wantNew = wantedNew(progress, cloud, policy);
-  const wanted = wantNew ? scenario.new : scenario.old;
-  const difference = [
-    ...wanted.filter((line) => !found.includes(line)).map((line) => `  - ${line}`),
-    ...found.filter((line) => !wanted.includes(line)).map((line) => `  + ${line}`),
-  ];
-  if (difference.length > 0) {
-    wrong.push(`${when} the device is not ${wantNew ? 'new' : 'old'}:\n${difference.join('\n')}`);
-  }
-  const { verdict, cause, commit } = progress;
-  if (verdict && (verdict.outcome !== 'rolledBack' || !verdict.verified)) {
-    wrong.push(`the verdict is ${JSON.stringify(verdict)}`);
-  }
-  if (
-    cause &&
-    'reason' in cause &&
-    /changed over a restart|not as the job's steps left it/.test(cause.reason)
-  ) {
-    wrong.push(`an effect that was called done is gone: ${cause.reason}`);
-  }
-  if (cloud.status === 'IN_PROGRESS' || cloud.status === 'QUEUED') {
-    wrong.push(`closed, and the cloud says ${cloud.status}`);
-  }
-  if (cloud.status === 'SUCCEEDED' && commit === undefined) wrong.push('SUCCEEDED, and rolled back');
-  if (scenario.doomed && commit !== undefined) wrong.push('a step must fail, and the job was committed');
-}
-
-/** I2: SUCCEEDED and nothing else is new; the exceptions are those that policy allows after a vote. */
-function wantedNew({ commit }: Progress, { status }: World['cloud'], policy: CommitPolicy): boolean {
-  switch (status) {
-    case 'SUCCEEDED':
-      return true;
-    case 'TIMED_OUT':
-    case 'REMOVED':
-      return policy.timedOutAfterVote === 'keep' && commit === 'keptAfterVote';
-    case 'deleted':
-      return policy.inDoubt === 'keep' && commit === 'endedInDoubt';
-    default:
-      return false;
-  }
 }

@@ -305,7 +305,7 @@ function append(path: string, entry: FileEntry, index: number): Change {
   const more = `+${index}`;
   entry.text += more;
   const operations = (files: Files): (() => void)[] =>
-    [...more].map((letter) => () => {
+    Array.from(more, (letter) => () => {
       const inode = files.open(path, constants.O_RDWR);
       inode.write(Buffer.from(letter), inode.size);
     });

@@ -251,7 +251,9 @@ describe('without a power cut it is like the disk of this machine', () => {
               if (size % 3 === 0) await file.truncate(size);
               await file.chmod(mode);
             }
-            return await file.read(new Uint8Array(10), 0).catch((error: NodeJS.ErrnoException) => error.code);
+            return await file
+              .read(new Uint8Array(10), 0)
+              .catch((error: unknown) => (error as NodeJS.ErrnoException).code);
           } finally {
             await file.close();
           }
@@ -312,14 +314,20 @@ describe('without a power cut it is like the disk of this machine', () => {
     return lines;
   }
 
+  async function umaskHere(path: string): Promise<number> {
+    await fs.mkdir(path, 0o777);
+    return 0o777 & ~(await fs.lstat(path)).mode;
+  }
+
   test('in random sequences of operations', async () => {
     const first = Number(process.env['EVENKEEL_SEED'] ?? 1);
     for (let seed = first; seed < first + 40; seed += 1) {
       const random = randomFrom(seed);
       const real = join(root, String(seed));
       await fs.mkdir(real);
+      const umask = await umaskHere(join(root, `umask-${seed}`));
       const owner = { uid: process.geteuid!(), gid: process.getegid!() };
-      const forgetful = createForgetfulDisk({ owner, umask: process.umask() });
+      const forgetful = createForgetfulDisk({ owner, umask });
       forgetful.files.mkdir('/var', 0o755);
       const { disk } = forgetful.begin();
       const said: string[] = [];
