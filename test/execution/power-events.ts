@@ -34,14 +34,18 @@ const KINDS = [
 
 const OPERATIONS_PER_STEP = 110;
 const EVENTS_MAX = 5;
+const BURST_OPERATIONS = 80;
 
 /** What a seed wants, before anything is made smaller. */
 export function eventsOf(seed: number): PlannedEvent[] {
   const random = randomFrom(seed ^ 0x5bd1e995);
   const { plan } = scenarioFrom(randomFrom(seed));
   const horizon = 150 + plan.steps.length * OPERATIONS_PER_STEP;
+  // Sometimes all of them fall into one step, or into the vote.
+  const window = random.chance(0.5) ? BURST_OPERATIONS : horizon;
+  const first = 1 + random.below(horizon - window + 1);
   const events = Array.from({ length: random.below(EVENTS_MAX + 1) }, () => ({
-    at: 1 + random.below(horizon),
+    at: first + random.below(window),
     kind: random.pick(KINDS),
   }));
   return events.sort((a, b) => a.at - b.at);

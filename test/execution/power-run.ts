@@ -99,6 +99,7 @@ export async function runPower(
     wrong,
     random: chance,
     begun,
+    tries: new Map(),
     get bootId() {
       return `boot-${boot}`;
     },
@@ -137,6 +138,7 @@ interface World {
   wrong: string[];
   random: Random;
   begun: Set<number>;
+  tries: Map<number, number>;
   readonly bootId: string;
   forgetful: ForgetfulDisk;
   cloud: MemoryCloud;
@@ -385,11 +387,14 @@ async function admit({ scenario, cloud, random, bootId }: World, disk: Life['dis
   });
 }
 
-/** I4, I6: a step that began is undone before it begins again, unless it says that it may be repeated. */
-function watched(type: StepType, { begun, wrong }: World): StepType {
+/** I4, I6: a step is undone before it begins again, unless it says that it may be repeated; and it is tried so often. */
+function watched(type: StepType, { begun, tries, policy, wrong }: World): StepType {
   return {
     ...type,
     do(step, ...rest) {
+      tries.set(step.index, (tries.get(step.index) ?? 0) + 1);
+      if (tries.get(step.index)! > policy.stepAttemptsMax)
+        wrong.push(`step ${step.index} is tried too often`);
       if (begun.has(step.index) && !step.idempotent) wrong.push(`step ${step.index} is run twice`);
       begun.add(step.index);
       return type.do(step, ...rest);
