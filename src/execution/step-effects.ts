@@ -147,7 +147,7 @@ export const verifying: Effect = {
 
 async function changedResources(progress: Progress, tools: EffectTools): Promise<ResourceId[]> {
   const expected = expectations(progress, await tools.images(progress));
-  return notNew(expected, await tools.observe([...expected.keys()], tools.context));
+  return notNew(expected, await seen([...expected.keys()], tools));
 }
 
 /** Undoes one step: on the way back, or on the way forward before it is tried again (retry only from old). */
@@ -261,7 +261,7 @@ export const judging: Effect = {
   },
 };
 
-/** A disk that fails one read is not a device that is INCONSISTENT: what cannot be read is looked at again. */
+/** A disk that fails one read is no device that has changed: what cannot be read is looked at again. */
 async function seen(
   ids: readonly ResourceId[],
   tools: EffectTools,

@@ -108,7 +108,7 @@ describe.each<[string, () => object]>([
     expect(await dump()).not.toBe(old);
     const undone = await type.undo(step, prepared.before, done.after, attempt, context, signal);
     expect(undone).toEqual({ result: 'ok', kept: [] });
-    await type.discard(step, prepared.before, context);
+    await type.discard(step, context);
     expect(await dump()).toBe(old);
   });
 });
@@ -124,7 +124,7 @@ test('what a command added to one of two names is taken away again in the same i
   await run('setfattr', ['-n', 'user.more', '-v', '1', path('etc/one')]);
   await run('setfacl', ['-m', 'u:games:rw', path('etc/two')]);
   await type.undo(step, prepared.before, undefined, attempt, context, new AbortController().signal);
-  await type.discard(step, prepared.before, context);
+  await type.discard(step, context);
   expect(await dump()).toBe(old);
 });
 

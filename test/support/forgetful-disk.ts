@@ -152,6 +152,7 @@ function diskOf(files: Files, perform: Perform, freeBytes: number): Disk {
       ),
     copyAttributes: (from, to) =>
       perform('copyAttributes', `${from} -> ${to}`, () => files.copyAttributes(from, to)),
+    clearAttributes: (path) => perform('clearAttributes', path, () => files.setAttributes(path, {})),
     syncFileSystem: (path) =>
       perform(
         'syncFileSystem',
