@@ -4,6 +4,7 @@ import { type Grade, type Plan, worseGrade } from '../document/plan.ts';
 import { type Policy, policyProblems } from '../document/policy.ts';
 import type { Disk } from '../host/disk.ts';
 import { isFreeRtosOta } from '../jobs/messages.ts';
+import { homesOf } from '../steps/own-directory.ts';
 import { stepTypeOf } from '../steps/registry.ts';
 import type { StepContext, StepSurvey } from '../steps/step.ts';
 
@@ -29,7 +30,7 @@ export interface AdmissionDeps {
   facts: DeviceFacts;
   policy: Policy;
   disk: Disk;
-  context: StepContext;
+  context: Omit<StepContext, 'homeOf'>;
   /** Room that must stay free on each file system besides what the job needs. */
   reserveBytes: number;
 }
@@ -52,7 +53,8 @@ export async function admit(document: unknown, deps: AdmissionDeps): Promise<Adm
 
 async function survey(plan: Plan, deps: AdmissionDeps): Promise<Admission> {
   const surveys: StepSurvey[] = [];
-  for (const step of plan.steps) surveys.push(await stepTypeOf(step).survey(step, deps.context));
+  const context = { ...deps.context, homeOf: homesOf(plan) };
+  for (const step of plan.steps) surveys.push(await stepTypeOf(step).survey(step, context));
 
   const problems = surveys.flatMap((one) => one.problems);
   const never = problems.filter(({ kind }) => kind === 'never');

@@ -54,7 +54,7 @@ export interface AgentDeps {
   disk: Disk;
   clock: Clock;
   processes: Processes;
-  stepContext(key: string, directory: string): Omit<StepContext, 'freshUrl'>;
+  stepContext(key: string, directory: string): Omit<StepContext, 'freshUrl' | 'homeOf'>;
   facts: DeviceFacts;
   bootId: string;
   machineId: string;

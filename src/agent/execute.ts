@@ -4,6 +4,7 @@ import type { Progress } from '../execution/progress.ts';
 import type { ExecutionRecord } from '../execution/records.ts';
 import { type RunningExecution, runExecution } from '../execution/runner.ts';
 import { observe } from '../steps/observe.ts';
+import { homesOf } from '../steps/own-directory.ts';
 import { stepTypeOf } from '../steps/registry.ts';
 import type { StepContext } from '../steps/step.ts';
 import type { AgentDeps } from './agent.ts';
@@ -59,6 +60,7 @@ export async function execute(
   );
   const context: StepContext = {
     ...deps.stepContext(open.key, open.directory),
+    homeOf: homesOf(plan),
     freshUrl: (step, signal) => freshUrl(step, conversation, signal),
   };
   const foreign = foreignFailure(open, deps);

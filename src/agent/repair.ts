@@ -38,8 +38,7 @@ async function stillDifferent(closed: ClosedExecution, repair: Plan, deps: Agent
   const ids = (closed.progress.verdict?.items ?? [])
     .map(({ id }) => id)
     .filter((id) => !repair.accept.includes(id));
-  const context = { ...deps.stepContext(closed.key, closed.directory), freshUrl: () => Promise.resolve('') };
-  const found = await observe(ids, context);
+  const found = await observe(ids, deps);
   return ids.filter((id) => {
     const now = found.get(id);
     return now === undefined || (now !== expected.get(id)?.old && now !== last.get(id));

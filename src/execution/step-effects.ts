@@ -1,7 +1,11 @@
-import type { PlanStep, ResourceId } from '../document/plan.ts';
+import type { Plan, PlanStep, ResourceId } from '../document/plan.ts';
+import { UnsafePath } from '../host/safe-paths.ts';
 import { within } from '../host/within.ts';
+import { NotCopyable } from '../steps/fingerprint.ts';
 import { UNREADABLE } from '../steps/observe.ts';
+import { outermostOf, pathOf } from '../steps/own-directory.ts';
 import type { After, Attempt, Before, DoOutcome, UndoOutcome } from '../steps/step.ts';
+import { JournalFailed } from '../store/journal.ts';
 import { progressDetails } from './details.ts';
 import type { Effect, EffectTools } from './effects.ts';
 import type { EffectOutput } from './execution-machine.ts';
@@ -63,7 +67,9 @@ export const preparing: Effect = {
     const planned = plan.steps[step]!;
     const prepared = await tools.stepTypeOf(planned).prepare(planned, tools.context);
     if (!prepared.ok) return { records: [], failure: { by: 'step', step, reason: prepared.reason } };
-    const before = await tools.attachStep(`before-${step}`, prepared.before as never);
+    const holders = await fingerprintsOf(holdersOf(plan, planned), tools);
+    const image: Before = { ...prepared.before, ...(holders.length > 0 && { holders }) };
+    const before = await tools.attachStep(`before-${step}`, image as never);
     return { records: await tools.put({ type: 'ready', step, before }) };
   },
 };
@@ -85,14 +91,44 @@ export const attempting: Effect = {
     if (step > 0 || attempt > 1) {
       tools.cloud.progress(progressDetails(plan, progress, 'running', step));
     }
-    const outcome = await tools
-      .stepTypeOf(planned)
-      .do(planned, before, attemptOf(attempt, step, 'do', tools, records), tools.context, signal);
+    const trying = attemptOf(attempt, step, 'do', tools, records);
+    const type = tools.stepTypeOf(planned);
+    const outcome: DoOutcome = await orFailed(type.do(planned, before, trying, tools.context, signal));
     if (outcome.output) tools.output.last = outcome.output;
     records.push(...(await tools.put(await attemptRecord(situation, step, outcome, tools))));
     return { records };
   },
 };
+
+/** Outermost resources that hold some of this step's, where another step touches them. */
+function holdersOf(plan: Plan, { touches }: PlanStep): ResourceId[] {
+  const outermost = outermostOf(plan);
+  const holders = new Set(touches.map((id): ResourceId => `path:${outermost(pathOf(id))}`));
+  return [...holders].filter((id) => !touches.includes(id));
+}
+
+async function fingerprintsOf(ids: readonly ResourceId[], tools: EffectTools): Promise<After['resources']> {
+  const found = await seen(ids, tools);
+  return [...found].map(([id, fingerprint]) => ({ id, fingerprint }));
+}
+
+/**
+ * What the system refuses a step (a full disk, a directory in the way) is that step's failure. A journal that cannot be
+ * written, and a bug, end the process.
+ */
+async function orFailed<T>(work: Promise<T>): Promise<T | { result: 'failed'; reason: string }> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof JournalFailed) throw error;
+    if (error instanceof UnsafePath || error instanceof NotCopyable)
+      return { result: 'failed', reason: error.message };
+    if (!('code' in error)) throw error;
+    // The rest names descriptors of this process, which mean nothing to anybody.
+    const [reason = error.message] = error.message.split(', ');
+    return { result: 'failed', reason };
+  }
+}
 
 async function attemptRecord(
   { plan }: Situation,
@@ -102,18 +138,22 @@ async function attemptRecord(
 ): Promise<ExecutionRecord> {
   const planned = plan.steps[step]!;
   switch (outcome.result) {
-    case 'ok':
-      return { type: 'done', step, after: await tools.attachStep(`after-${step}`, outcome.after as never) };
+    case 'ok': {
+      const holders = await fingerprintsOf(holdersOf(plan, planned), tools);
+      const after: After = { ...outcome.after, resources: [...outcome.after.resources, ...holders] };
+      return { type: 'done', step, after: await tools.attachStep(`after-${step}`, after as never) };
+    }
     case 'interrupted':
       return { type: 'interrupted', step, reason: outcome.reason };
     case 'failed': {
       if (!planned.ignoreFailure) return { type: 'failed', step, reason: outcome.reason };
-      const found = await tools.observe(planned.touches, tools.context);
-      const after = { resources: [...found].map(([id, fingerprint]) => ({ id, fingerprint })) };
+      const after: After = {
+        resources: await fingerprintsOf([...planned.touches, ...holdersOf(plan, planned)], tools),
+      };
       return {
         type: 'done',
         step,
-        after: await tools.attachStep(`after-${step}`, after),
+        after: await tools.attachStep(`after-${step}`, after as never),
         ignored: outcome.reason,
       };
     }
@@ -192,9 +232,8 @@ async function undoWithin(
   }
   return await within(tools.limits.undoTimeoutMs, tools.clock, signal, async (both) => {
     const after = images.after.get(step);
-    const outcome = await tools
-      .stepTypeOf(planned)
-      .undo(planned, before, after, attempt, tools.context, both);
+    const type = tools.stepTypeOf(planned);
+    const outcome = await orFailed(type.undo(planned, before, after, attempt, tools.context, both));
     return progress.direction === 'back' ? outcome : await verifiedUndo(outcome, before, tools);
   });
 }

@@ -1,4 +1,5 @@
 import type { Plan, ResourceId } from '../document/plan.ts';
+import { holds } from '../steps/own-directory.ts';
 import type { After, Before, Fingerprint } from '../steps/step.ts';
 import type { Progress, StepProgress } from './progress.ts';
 import type { Verdict } from './records.ts';
@@ -18,12 +19,16 @@ export interface Images {
   after: ReadonlyMap<number, After>;
 }
 
-/** For a resource that several steps touch, old is the first before-image and new the last after-image (section 7). */
+/**
+ * For a resource that several steps touch, old is the first before-image and new the last after-image (section 7). Of
+ * resources that lie in one another the outermost tells for all: a later step may well have changed what is in it.
+ */
 export function expectations(progress: Progress, images: Images): Map<ResourceId, Expectation> {
   const expected = new Map<ResourceId, Expectation>();
   for (const [index, step] of progress.steps.entries()) {
     const after = new Map(images.after.get(index)?.resources.map(({ id, fingerprint }) => [id, fingerprint]));
-    for (const { id, fingerprint } of images.before.get(index)?.resources ?? []) {
+    const { resources = [], holders = [] } = images.before.get(index) ?? {};
+    for (const { id, fingerprint } of [...resources, ...holders]) {
       const known = expected.get(id) ?? { old: fingerprint, unsettled: false };
       const finished = step.phase === 'done' ? after.get(id) : undefined;
       expected.set(id, {
@@ -33,7 +38,9 @@ export function expectations(progress: Progress, images: Images): Map<ResourceId
       });
     }
   }
-  return expected;
+  const ids = [...expected.keys()];
+  const isInner = (id: ResourceId): boolean => ids.some((other) => holds(other, id));
+  return new Map([...expected].filter(([id]) => !isInner(id)));
 }
 
 /** Resources of finished steps that are not as their last step left them. */

@@ -8,10 +8,10 @@ export interface Place {
   path: string;
 }
 
-/** A component of the path is a link, or no directory: nothing is done through it. */
+/** A component of the path is a link: nothing is done through it. */
 export class UnsafePath extends Error {}
 
-/** Opens the parent of `path`, component by component; `undefined` when a component is not there. Close it after use. */
+/** Opens the parent of `path`, component by component; `undefined` when a component is no directory. Close it after use. */
 export async function openPlace(disk: Disk, path: string): Promise<Place | undefined> {
   let directory = await disk.openDirectory('/');
   let reached = '/';
@@ -19,12 +19,11 @@ export async function openPlace(disk: Disk, path: string): Promise<Place | undef
     for (const name of dirname(path).split('/').filter(Boolean)) {
       reached = join(reached, name);
       const found = await disk.lstat(join(directory.path, name));
-      if (!found) {
+      if (found?.kind === 'link') throw new UnsafePath(`cannot use ${path}: ${reached} is a link`);
+      if (found?.kind !== 'directory') {
         await directory.close();
         return undefined;
       }
-      if (found.kind !== 'directory')
-        throw new UnsafePath(`cannot use ${path}: ${reached} is a ${found.kind}`);
       const inner = await disk.openDirectory(join(directory.path, name));
       await directory.close();
       directory = inner;

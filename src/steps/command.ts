@@ -7,7 +7,8 @@ import {
   type ProcessSpec,
 } from '../host/processes.ts';
 import { findUser, findUserById } from '../host/users.ts';
-import { afterOf, existingParent, pathOf, undoPaths } from './paths.ts';
+import { pathOf } from './own-directory.ts';
+import { afterOf, existingParent, undoPaths } from './paths.ts';
 import type { After, Attempt, Before, DoOutcome, Output, StepContext, UndoOutcome } from './step.ts';
 
 /** What `runCommand` and `runHandler` share: a program, its end, and the undo of what it touched. */
@@ -145,7 +146,7 @@ export async function undoProgram(
 ): Promise<UndoOutcome> {
   if (after?.process) await context.processes.fence(after.process, context.settings.graceMs);
   const failed = program && (await undoByCommand(step, program, attempt, context, signal));
-  const paths = await undoPaths(before, after, attempt, context);
+  const paths = await undoPaths(step, before, after, attempt, context);
   if (failed === undefined || paths.result === 'ok') {
     return failed === undefined ? paths : { result: 'failed', reason: failed };
   }

@@ -1,6 +1,6 @@
 import type { ResourceId } from '../document/plan.ts';
 import { fingerprintAt } from './fingerprint.ts';
-import { pathOf } from './paths.ts';
+import { pathOf } from './own-directory.ts';
 import type { Fingerprint, StepContext } from './step.ts';
 
 /** What cannot be looked at begins like this. */

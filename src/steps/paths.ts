@@ -13,6 +13,7 @@ import {
   NotCopyable,
   OWN_PREFIX,
 } from './fingerprint.ts';
+import { isInside, type Own, ownDirectory, pathOf, withOwn } from './own-directory.ts';
 import { keepInode, restoreInode, restoreInPlace } from './restore-in-place.ts';
 import type {
   After,
@@ -28,7 +29,7 @@ import type {
 
 /**
  * Before-images of paths, and the way back to them. An image lies on the target's own file system, in a directory of
- * ours beside it, so that the undo is a rename and needs no room (design section 7).
+ * ours (`own-directory.ts`), so that the undo is a rename and needs no room (design section 7).
  */
 
 type PathImage =
@@ -45,16 +46,6 @@ type PathImage =
 
 const REST_TRIES_MAX = 3;
 
-/** Absolute path of a `path:` resource. */
-export function pathOf(id: ResourceId): string {
-  return id.slice('path:'.length);
-}
-
-/** The directory of ours beside `path`: images and staged files of one execution. */
-export function ownDirectory(path: string, key: string): string {
-  return join(dirname(path), `${OWN_PREFIX}${key}`);
-}
-
 /** What the before-images of a step need, and which paths cannot have one. Reads only. */
 export async function surveyPaths(step: PlanStep, context: StepContext): Promise<StepSurvey> {
   const diskNeed: { path: string; bytes: number }[] = [];
@@ -64,7 +55,7 @@ export async function surveyPaths(step: PlanStep, context: StepContext): Promise
       const path = pathOf(id);
       await withPlace(context.disk, path, async (place) => {
         const bytes = await measure(context.disk, place.path, context.settings);
-        diskNeed.push({ path: dirname(path), bytes });
+        diskNeed.push({ path: context.homeOf(path), bytes });
       });
     } catch (error) {
       if (!(error instanceof UnsafePath || error instanceof NotCopyable)) throw error;
@@ -116,25 +107,27 @@ async function copyAtRest(
   path: string,
   place: Place,
   { name, linked }: { name: string; linked: boolean },
-  { disk, key }: StepContext,
+  context: StepContext,
 ): Promise<{ found: Fingerprint; image: string }> {
-  const own = join(place.directory.path, `${OWN_PREFIX}${key}`);
-  if (!(await disk.lstat(own))) await disk.mkdir(own, 0o700);
-  for (let tried = 0; tried < REST_TRIES_MAX; tried += 1) {
-    const copy = join(own, name);
-    // Left by a life that ended before it could record it.
-    await removeTree(disk, copy);
-    const before = await fingerprint(disk, place.path);
-    await copyEntry(disk, place.path, copy);
-    const after = await fingerprint(disk, place.path);
-    if (before === after && (await fingerprint(disk, copy)) === after) {
-      if (linked) await keepInode(disk, place.path, copy);
-      await syncDirectory(disk, own);
-      await place.directory.sync();
-      return { found: after, image: join(ownDirectory(path, key), name) };
+  const { disk } = context;
+  return withOwn(disk, path, context, async (own) => {
+    if (!(await disk.lstat(own.path))) await disk.mkdir(own.path, 0o700);
+    for (let tried = 0; tried < REST_TRIES_MAX; tried += 1) {
+      const copy = join(own.path, name);
+      // Left by a life that ended before it could record it.
+      await removeTree(disk, copy);
+      const before = await fingerprint(disk, place.path);
+      await copyEntry(disk, place.path, copy);
+      const after = await fingerprint(disk, place.path);
+      if (before === after && (await fingerprint(disk, copy)) === after) {
+        if (linked) await keepInode(disk, place.path, copy);
+        await syncDirectory(disk, own.path);
+        await own.home.sync();
+        return { found: after, image: join(ownDirectory(path, context), name) };
+      }
     }
-  }
-  throw new NotCopyable(`${path} does not come to rest`);
+    throw new NotCopyable(`${path} does not come to rest`);
+  });
 }
 
 /** The nearest directory above `path` that is there. */
@@ -164,6 +157,7 @@ export async function afterOf(before: Before, context: StepContext): Promise<Aft
  * back. Anything else: B comes back, and what was found is kept. Safe to run again from any point.
  */
 export async function undoPaths(
+  step: Pick<PlanStep, 'index'>,
   before: Before,
   after: After | undefined,
   { triedAgain = false }: Attempt,
@@ -177,7 +171,8 @@ export async function undoPaths(
       const now = await fingerprintAt(context.disk, pathOf(id));
       const a = left.get(id);
       if (now !== old && a !== old) {
-        const keptAs = now === a || now === ABSENT ? undefined : `${kept.length}-${basename(pathOf(id))}`;
+        const name = `${step.index}-${kept.length}-${basename(pathOf(id))}`;
+        const keptAs = now === a || now === ABSENT ? undefined : name;
         await putBack(pathOf(id), image as unknown as PathImage, { keptAs, triedAgain }, context);
         if (keptAs !== undefined) kept.push({ id, keptAs: join('kept', keptAs) });
       } else if (a !== old) {
@@ -204,22 +199,26 @@ async function putBack(
     if (image.kind === 'absent') {
       await removeTree(disk, place.path);
     } else {
-      await checkParent(place, image.parent);
-      if (now && image.inPlace?.ino === now.ino) await restoreInPlace(disk, image.image, place.path);
-      else if (
-        !image.inPlace ||
-        !(await restoreInode(disk, ownImage(place, image.image, context), place.path))
-      ) {
-        await renameBack(place, now, await sourceOf(place, image.image, triedAgain, context), context);
-      }
+      if (!isInside(path, context)) await checkParent(place, image.parent);
+      await withOwn(disk, path, context, (own) => restore(place, now, image, own, { triedAgain, disk }));
     }
     await place.directory.sync();
   });
 }
 
-/** The image, reached through the opened directory that it lies in. */
-function ownImage(place: Place, image: string, { key }: StepContext): string {
-  return join(place.directory.path, `${OWN_PREFIX}${key}`, basename(image));
+async function restore(
+  place: Place,
+  now: DiskStat | undefined,
+  { image, inPlace }: PathImage & { kind: 'entry' },
+  own: Own,
+  { triedAgain, disk }: { triedAgain: boolean; disk: Disk },
+): Promise<void> {
+  const from = join(own.path, basename(image));
+  if (now && inPlace?.ino === now.ino) await restoreInPlace(disk, from, place.path);
+  else if (!inPlace || !(await restoreInode(disk, from, place.path))) {
+    await renameBack(disk, place, now, await sourceOf(disk, from, triedAgain));
+    await syncDirectory(disk, own.path);
+  }
 }
 
 async function checkParent(place: Place, parent: { dev: number; ino: number }): Promise<void> {
@@ -232,40 +231,26 @@ async function checkParent(place: Place, parent: { dev: number; ino: number }): 
  * What is renamed into its place: the image itself, which needs no room; or a copy of it where the step is tried again,
  * since the undo of that try needs the image too. Undo data is captured once.
  */
-async function sourceOf(
-  place: Place,
-  image: string,
-  triedAgain: boolean,
-  { disk, key }: StepContext,
-): Promise<string> {
-  const own = join(place.directory.path, `${OWN_PREFIX}${key}`);
-  const name = basename(image);
-  if (!(await disk.lstat(join(own, name)))) throw new Error('its before-image is gone');
-  if (!triedAgain) return name;
-  const copy = `${name}-again`;
-  await removeTree(disk, join(own, copy));
-  await copyEntry(disk, join(own, name), join(own, copy));
+async function sourceOf(disk: Disk, image: string, triedAgain: boolean): Promise<string> {
+  if (!(await disk.lstat(image))) throw new Error('its before-image is gone');
+  if (!triedAgain) return image;
+  const copy = `${image}-again`;
+  await removeTree(disk, copy);
+  await copyEntry(disk, image, copy);
   return copy;
 }
 
 /** A directory cannot be renamed over: the one found steps aside first, and is removed when the old one is back. */
-async function renameBack(
-  place: Place,
-  now: DiskStat | undefined,
-  name: string,
-  { disk, key }: StepContext,
-): Promise<void> {
-  const own = join(place.directory.path, `${OWN_PREFIX}${key}`);
-  const image = join(own, name);
+async function renameBack(disk: Disk, place: Place, now: DiskStat | undefined, image: string): Promise<void> {
+  const aside = `${image}-aside`;
   const imageStat = await disk.lstat(image);
   if (now && (now.kind === 'directory' || imageStat?.kind === 'directory')) {
-    const aside = join(own, `${name}-aside`);
     await removeTree(disk, aside);
     await disk.rename(place.path, aside);
   }
   await disk.rename(image, place.path);
-  await syncDirectory(disk, own);
-  await removeTree(disk, join(own, `${name}-aside`));
+  await place.directory.sync();
+  await removeTree(disk, aside);
 }
 
 /** Copied, not moved: until the old state is back, what was found must not be missing. */
@@ -306,8 +291,8 @@ async function removeMadeParents(image: PathImage, { disk, key }: StepContext): 
 }
 
 /** Removes the images and everything staged of this execution beside the step's paths; durable. */
-export async function discardPaths(step: PlanStep, { disk, key }: StepContext): Promise<void> {
-  const places = new Set(step.touches.map((id) => dirname(pathOf(id))));
+export async function discardPaths(step: PlanStep, { disk, key, homeOf }: StepContext): Promise<void> {
+  const places = new Set(step.touches.map((id) => homeOf(pathOf(id))));
   for (const place of places) {
     await removeTree(disk, join(place, `${OWN_PREFIX}${key}`));
     // Also where nothing was found: a life that ended may have removed it, and not durably.

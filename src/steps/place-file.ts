@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Disk, DiskFile, DiskStat } from '../host/disk.ts';
 import { withPlace } from '../host/safe-paths.ts';
 import { ensureDirectory, syncDirectory } from '../store/atomic-file.ts';
-import { OWN_PREFIX } from './fingerprint.ts';
+import { ownDirectory } from './own-directory.ts';
 import { afterOf, discardPaths, preparePaths, surveyPaths, undoPaths } from './paths.ts';
 import type { StepContext, StepType } from './step.ts';
 
@@ -11,7 +11,7 @@ import type { StepContext, StepType } from './step.ts';
 export const filePaths = {
   survey: surveyPaths,
   prepare: preparePaths,
-  undo: (_step, before, after, attempt, context) => undoPaths(before, after, attempt, context),
+  undo: (step, before, after, attempt, context) => undoPaths(step, before, after, attempt, context),
   discard: discardPaths,
 } satisfies Omit<StepType, 'do'>;
 
@@ -23,10 +23,11 @@ const NEW_FILE_MODE = 0o644;
 export async function openStaged(
   target: string,
   name: string,
-  { disk, key }: StepContext,
+  context: StepContext,
 ): Promise<{ path: string; file: DiskFile }> {
+  const { disk } = context;
   await ensureDirectory(disk, dirname(target), 0o755);
-  const own = join(dirname(target), `${OWN_PREFIX}${key}`);
+  const own = ownDirectory(target, context);
   await ensureDirectory(disk, own, 0o700);
   const path = join(own, name);
   return { path, file: await disk.openFile(path, constants.O_RDWR | constants.O_CREAT, 0o600) };

@@ -53,6 +53,8 @@ export interface StepContext {
   /** The execution's directory (0700), absolute. */
   directory: string;
   settings: StepSettings;
+  /** The directory that images and staged files for a path are beside (`homesOf`). */
+  homeOf(path: string): string;
   /** The URL of a download as the cloud gives it now, with its query (J14: a presigned URL is never kept). */
   freshUrl(step: PlanStep & { type: 'downloadFile' }, signal: AbortSignal): Promise<string>;
 }
@@ -85,9 +87,12 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 /** The before-image of one step; plain JSON, it stands in the journal or in a file that the journal names. */
 export interface Before {
   resources: readonly { id: ResourceId; fingerprint: Fingerprint; image: Json }[];
+  /** What holds resources of this step and is touched by another one: compared at the end, undone there. */
+  holders?: readonly { id: ResourceId; fingerprint: Fingerprint }[];
 }
 
 export interface After {
+  /** Of all that `Before` names, the holders too. */
   resources: readonly { id: ResourceId; fingerprint: Fingerprint }[];
   /** Processes that the finished step left running; its undo ends them. */
   process?: ProcessIdentity;

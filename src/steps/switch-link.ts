@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import type { SwitchLinkStep } from '../document/plan.ts';
 import { withPlace } from '../host/safe-paths.ts';
 import { ensureDirectory, removeTree } from '../store/atomic-file.ts';
-import { OWN_PREFIX } from './fingerprint.ts';
+import { ownDirectory } from './own-directory.ts';
 import { afterOf, filePaths } from './place-file.ts';
 import type { StepType } from './step.ts';
 
@@ -17,8 +17,8 @@ export const switchLink: StepType<SwitchLinkStep> = {
     return { ...survey, problems: [...survey.problems, { kind: 'never', path: step.path, reason }] };
   },
   async do(step, before, _attempt, context) {
-    const { disk, key } = context;
-    const own = join(dirname(step.link), `${OWN_PREFIX}${key}`);
+    const { disk } = context;
+    const own = ownDirectory(step.link, context);
     await ensureDirectory(disk, dirname(step.link), 0o755);
     await ensureDirectory(disk, own, 0o700);
     const staged = join(own, `${step.index}-staged`);

@@ -7,6 +7,7 @@ import { type RunningExecution, runExecution } from '../../src/execution/runner.
 import type { Clock } from '../../src/host/clock.ts';
 import type { Log } from '../../src/host/log.ts';
 import { observe } from '../../src/steps/observe.ts';
+import { homesOf } from '../../src/steps/own-directory.ts';
 import { stepTypeOf } from '../../src/steps/registry.ts';
 import type { StepContext, StepType } from '../../src/steps/step.ts';
 import { createExecutionDirectory, type ExecutionName } from '../../src/store/execution-directory.ts';
@@ -332,6 +333,7 @@ async function agent(world: World, life: AgentLife): Promise<Progress | undefine
       treeEntriesMax: 1000,
       treeBytesMax: 1_000_000,
     },
+    homeOf: homesOf(open.stored.plan),
     freshUrl: (step) => Promise.resolve(step.url),
   };
   const onRecord = (record: ExecutionRecord): void => say(`    record ${JSON.stringify(record)}`);

@@ -137,8 +137,12 @@ const FILES = [
   '/device/new/deep/file',
   '/device/new/other',
   '/other/config',
+  '/device/tree/a',
+  '/device/tree/b/c',
+  '/device/tree/new',
 ];
-const ANY = [...FILES, '/device/tree', '/device/current'];
+/** Some lie in others, so that a step may take away what an earlier one has touched. */
+const ANY = [...FILES, '/device/tree', '/device/tree', '/device/tree/b', '/device/new', '/device/current'];
 const LINKS = ['/device/current', '/device/current', '/device/none', '/device/new/deep/file'];
 
 /** One to five steps over few paths, so that several touch the same one. */
@@ -197,12 +201,24 @@ const MAKERS: readonly Maker[] = [
   check,
 ];
 
+/** Nothing but directories, or nothing at all, stands above it. */
+function isReachable(device: Device, path: string): boolean {
+  for (let at = dirname(path); at !== '/'; at = dirname(at)) {
+    if (device.has(at) && device.get(at)?.kind !== 'directory') return false;
+  }
+  return true;
+}
+
+function pickFrom(paths: readonly string[], device: Device, random: Random): string {
+  return random.pick(paths.filter((path) => isReachable(device, path)));
+}
+
 const textFrom = (index: number, random: Random): string =>
   `new ${index} ${random.below(1e6)} ${'#'.repeat(random.below(1400))}`;
 
 function writeFile(index: number, device: Device, random: Random): MadeStep {
   const candidates = FILES.filter((path) => device.get(path)?.kind !== 'directory');
-  const path = random.pick(candidates);
+  const path = pickFrom(candidates, device, random);
   const text = textFrom(index, random);
   const mode = random.chance(0.3) ? random.pick([0o600, 0o755]) : undefined;
   const before = device.get(path);
@@ -220,15 +236,14 @@ function writeFile(index: number, device: Device, random: Random): MadeStep {
 }
 
 function removeFile(_index: number, device: Device, random: Random): MadeStep {
-  const path = random.pick(ANY);
+  const path = pickFrom(ANY, device, random);
   remove(device, path);
   return { action: { type: 'removeFile', input: { path }, ...retry(random) }, said: `removeFile ${path}` };
 }
 
 function switchLink(index: number, device: Device, random: Random): MadeStep {
-  const link = random.pick(
-    LINKS.filter((path) => device.get(path)?.kind === 'link' || !device.has(path)).concat('/device/link'),
-  );
+  const free = LINKS.filter((path) => device.get(path)?.kind === 'link' || !device.has(path));
+  const link = pickFrom(free.concat('/device/link'), device, random);
   const target = `releases/${index}`;
   makeParents(device, link);
   device.set(link, { kind: 'link', target });
@@ -253,13 +268,16 @@ function check(_index: number, device: Device, random: Random): MadeStep {
 function runCommand(index: number, device: Device, random: Random): MadeStep {
   const doomed = random.chance(0.1);
   const appends = random.chance(0.25);
-  const paths = [...new Set([random.pick(ANY), ...(random.chance(0.4) ? [random.pick(ANY)] : [])])];
+  const paths = [pickFrom(ANY, device, random)];
   const makers: ((files: Files) => (() => void)[])[] = [];
   const said: string[] = [];
   for (const path of paths) {
     const change = changeOf(path, index, device, random, appends);
     makers.push(change.operations);
     said.push(`${change.said} ${path}`);
+    // The second is picked from what the first has left.
+    const second = pickFrom(ANY, device, random);
+    if (paths.length === 1 && second !== path && random.chance(0.4)) paths.push(second);
   }
   const idempotent = !appends && random.chance(0.3);
   const program: ProgramPlan = {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import * as fs from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readDocument } from '../../src/document/document.ts';
@@ -58,6 +58,7 @@ beforeEach(async () => {
       treeEntriesMax: 100,
       treeBytesMax: 1e6,
     },
+    homeOf: dirname,
     freshUrl: () => Promise.reject(new Error('no url')),
   };
 });

@@ -1,5 +1,5 @@
 import * as fs from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readDocument } from '../../src/document/document.ts';
 import type { PlanStep } from '../../src/document/plan.ts';
@@ -98,6 +98,7 @@ function contextOf(root: string, disk: Disk): StepContext {
       treeEntriesMax: 1000,
       treeBytesMax: 1_000_000,
     },
+    homeOf: dirname,
     freshUrl: (step) => Promise.resolve(step.url),
   };
 }

@@ -1,4 +1,5 @@
 import { constants } from 'node:fs';
+import { dirname } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readDocument } from '../../src/document/document.ts';
 import type { PlanStep } from '../../src/document/plan.ts';
@@ -46,6 +47,7 @@ function contextOn(disk: Disk): StepContext {
       treeEntriesMax: 1000,
       treeBytesMax: 1_000_000,
     },
+    homeOf: dirname,
     freshUrl: (step) => Promise.resolve(step.url),
   };
 }
