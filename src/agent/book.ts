@@ -4,8 +4,13 @@ import { assumeLost, fold, ImpossibleStory, type Progress } from '../execution/p
 import type { ExecutionIdentity, ExecutionRecord } from '../execution/records.ts';
 import type { Disk } from '../host/disk.ts';
 import type { Log } from '../host/log.ts';
-import { removeTree } from '../store/atomic-file.ts';
-import { cleanLeftovers, executionKey, listExecutions, readPlan } from '../store/execution-directory.ts';
+import {
+  cleanLeftovers,
+  executionKey,
+  listExecutions,
+  readPlan,
+  removeExecution,
+} from '../store/execution-directory.ts';
 import { type Journal, openJournal, readJournal } from '../store/journal.ts';
 import type { Stranded } from './agent-machine.ts';
 
@@ -58,6 +63,12 @@ export async function openBook(disk: Disk, state: string, log: Log): Promise<Boo
 async function openOne(disk: Disk, state: string, key: string, book: Book, log: Log): Promise<void> {
   const directory = join(state, 'executions', key);
   const path = join(directory, 'journal');
+  // The directory appears with its journal, at once: one without has been tampered with, and nothing in it is certain.
+  if (!(await disk.lstat(path))) {
+    log.error({ key }, 'a journal is missing');
+    book.corrupt.set(key, 'it is missing');
+    return;
+  }
   const read = await readJournal(disk, path);
   if (read.kind === 'newerFormat') {
     book.blocked = { why: 'newerFormat', reason: `the journal ${key} has format ${read.format}` };
@@ -131,7 +142,7 @@ export async function prune(disk: Disk, book: Book, keep: number): Promise<void>
     .filter(({ progress }) => progress.verdict?.outcome !== 'inconsistent' || progress.resolved)
     .sort((a, b) => b.closedAt - a.closedAt);
   for (const { key, directory } of answered.slice(keep)) {
-    await removeTree(disk, directory);
+    await removeExecution(disk, directory);
     book.closed.delete(key);
   }
 }

@@ -103,7 +103,6 @@ function recordWords(record: ExecutionRecord): string {
 
 async function readAll(options: Options): Promise<Told[]> {
   const state = readConfig(options.config).state.directory;
-  if (!(await nodeDisk.lstat(executionsDirectory(state)))) return [];
   const told: Told[] = [];
   for (const key of await listExecutions(nodeDisk, state)) {
     const read = await readJournal(nodeDisk, join(executionsDirectory(state), key, 'journal'));

@@ -60,7 +60,10 @@ export async function readFileBounded(
 export async function ensureDirectory(disk: Disk, path: string, mode = 0o700): Promise<void> {
   if (!(await disk.lstat(path))) {
     await ensureDirectory(disk, dirname(path), mode);
-    await disk.mkdir(path, mode);
+    await disk.mkdir(path, mode).catch((error: unknown) => {
+      // Somebody else was faster, the agent itself perhaps while a command looks.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    });
   }
   // `/.`: the directory above may be reached by a link, as a state directory of systemd's DynamicUser is.
   await syncDirectory(disk, `${dirname(path)}/.`).catch((error: unknown) => {

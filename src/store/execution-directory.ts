@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Disk } from '../host/disk.ts';
 import {
   ensureDirectory,
@@ -32,7 +32,7 @@ export function executionsDirectory(state: string): string {
 
 /** Keys of all executions that have a directory, sorted. */
 export async function listExecutions(disk: Disk, state: string): Promise<string[]> {
-  await ensureDirectory(disk, executionsDirectory(state));
+  if (!(await disk.lstat(executionsDirectory(state)))) return [];
   const names = await disk.readDirectory(executionsDirectory(state));
   return names.filter((name) => /^[0-9a-f]{32}$/.test(name));
 }
@@ -43,6 +43,13 @@ export async function cleanLeftovers(disk: Disk, state: string): Promise<void> {
   for (const name of await disk.readDirectory(executionsDirectory(state))) {
     if (name.endsWith(LEFTOVER_SUFFIX)) await removeTree(disk, join(executionsDirectory(state), name));
   }
+}
+
+/** Forgets an execution: its directory goes at once, whatever comes between the removal of what is in it. */
+export async function removeExecution(disk: Disk, directory: string): Promise<void> {
+  await disk.rename(directory, `${directory}${LEFTOVER_SUFFIX}`);
+  await syncDirectory(disk, dirname(directory));
+  await removeTree(disk, `${directory}${LEFTOVER_SUFFIX}`);
 }
 
 /** The stored plan, or `undefined` when it is missing or not the one with this hash. */

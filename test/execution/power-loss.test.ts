@@ -6,7 +6,7 @@ import { type PowerRun, runPower } from './power-run.ts';
  * I1, I2, I4, I5, I6 under power cuts (design sections 4, 6, 7): the production runner, steps, journal and book on a
  * disk that forgets what was not synced. `EVENKEEL_SEED` replays one seed, `EVENKEEL_POWER_RUNS` makes it longer.
  */
-const RUNS = Number(process.env['EVENKEEL_POWER_RUNS'] ?? 1200);
+const RUNS = Number(process.env['EVENKEEL_POWER_RUNS'] ?? 2000);
 const SEED = process.env['EVENKEEL_SEED'];
 const STORY_LINES = 400;
 
