@@ -50,6 +50,14 @@ export async function openLedger(
   const kinds = new Map<string, What>();
   // A process of this device, and of no other: its seconds are a name.
   const hang = `sleep 300.${process.pid}${ledgers}`;
+  const ends = new Map<string, Ended>();
+  const unwatch = simulator.service.onChange((change) => {
+    if (change.kind !== 'execution' || change.execution.thing !== thing) return;
+    const { execution, deleted } = change;
+    const key = nameOf(execution);
+    const isOver = TERMINAL.includes(execution.status);
+    if (isOver || deleted) ends.set(key, { told: isOver ? execution.status : 'deleted', isGone: deleted });
+  });
   const unhook = simulator.faults.onRequest(({ thing: from, operation, body }) => {
     if (from === thing && operation === 'shadowUpdate') {
       const { reported } = body['state'] as { reported: { receipt: Receipt } };
@@ -78,6 +86,7 @@ export async function openLedger(
       const waiting = await receiptsIn(join(state, 'outbox'));
       const compared: Compared = {
         executions: simulator.service.executions({ thing }),
+        ends,
         stories: all,
         receipts: [...receipts, ...waiting],
         unknownStatus,
@@ -98,6 +107,7 @@ export async function openLedger(
     },
     async end() {
       unhook();
+      unwatch();
       await device.stop('SIGKILL');
       for (const pid of await processesWith(hang)) process.kill(pid, 'SIGKILL');
       await device.remove();
@@ -140,8 +150,15 @@ function ledgerDocument(device: Device, jobId: string, runsFile: string, command
   };
 }
 
+/** What the cloud has said last of an execution, and whether it has forgotten it since. */
+interface Ended {
+  told: string;
+  isGone: boolean;
+}
+
 interface Compared {
   executions: readonly Execution[];
+  ends: ReadonlyMap<string, Ended>;
   stories: readonly Story[];
   receipts: readonly Receipt[];
   /** The cloud may keep the status to itself. */
@@ -178,30 +195,34 @@ function ofExecutions({ executions, stories, fails }: Compared): string[] {
 }
 
 /** What each journal came to, beside what the cloud says and what was reported. */
-function ofStories({ executions, stories, receipts, unknownStatus }: Compared): string[] {
+function ofStories({ ends, stories, receipts, unknownStatus }: Compared): string[] {
   return stories.flatMap(({ progress }) => {
     const { identity, commit, verdict, phase } = progress;
     const name = nameOf(identity);
     if (phase !== 'closed') return [`the journal of ${name} is ${phase}`];
-    const told = executions.find((one) => isSame(one, identity))?.status ?? 'deleted';
+    const { told, isGone } = ends.get(name) ?? { told: 'open', isGone: false };
     const receipt = receipts.findLast((one) => isSame(one, identity));
     const isNew = commit !== undefined;
-    const byItself = isNew ? told === 'SUCCEEDED' : told === 'FAILED';
+    const inDoubt = isGone && commit === 'endedInDoubt';
     const found: string[] = [];
-    if (isNew && told !== 'SUCCEEDED' && !(told === 'deleted' && commit === 'endedInDoubt'))
+    if (isNew && told !== 'SUCCEEDED' && !inDoubt)
       found.push(`${name} is committed (${commit}), and the cloud says ${told}`);
     if (!isNew && told === 'SUCCEEDED')
       found.push(`${name} is ${verdict?.outcome}, and the cloud says SUCCEEDED`);
     if (!isNew && (verdict?.outcome !== 'rolledBack' || !verdict.verified))
       found.push(`${name} is ${verdict?.outcome}`);
-    if (byItself && receipt) found.push(`${name} has carried its end itself, and has a receipt`);
-    if (byItself) return found;
-    if (!receipt) return [...found, `${name} is ${told}, and no receipt tells of it`];
-    const statuses = unknownStatus ? [told, 'unknown'] : [told];
+    const byItself = isNew ? told === 'SUCCEEDED' : told === 'FAILED';
+    // What was lost behind the device's last word may be told of, for nobody can say whether it was heard.
+    if (byItself && receipt && !isGone) found.push(`${name} has carried its end itself, and has a receipt`);
+    if (!byItself && !receipt) found.push(`${name} is ${told}, and no receipt tells of it`);
+    if (!receipt) return found;
+    const statuses = [told, ...(unknownStatus ? ['unknown'] : []), ...(isGone ? ['deleted'] : [])];
     if (!statuses.includes(receipt.cloudStatus))
       found.push(`the receipt of ${name} says ${receipt.cloudStatus}, the cloud ${told}`);
     if (receipt.deviceState !== (isNew ? 'new' : 'old'))
       found.push(`the receipt of ${name} says that the device is ${receipt.deviceState}`);
+    if (inDoubt && receipt.exception !== 'endedInDoubt')
+      found.push(`the receipt of ${name} does not say that it ended in doubt`);
     return found;
   });
 }

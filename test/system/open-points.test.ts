@@ -17,6 +17,7 @@ import { type Ledger, openLedger, type What } from './ledger.ts';
 
 const SETTING_MS = 120_000;
 const MINUTE_MS = 60_000;
+const LOOK_MS = 100;
 
 /** Every value that is not the default, each alone; then none of them, and all at once. */
 function settings(): [string, Partial<Switches>][] {
@@ -82,7 +83,7 @@ async function ends(stand: Stand, jobId: string, status: string): Promise<void> 
   const { clock, switches, ledger } = stand;
   await clock.advance(switches.consistencyGapMs);
   await until(`${jobId} to be ${status}`, () => statusOf(stand, jobId) === status);
-  await until('everything to be settled', () => ledger.isSettled());
+  await until('everything to be settled', () => ledger.isSettled(), SETTING_MS / 4, LOOK_MS);
 }
 
 async function cancelledInAStep(stand: Stand): Promise<void> {
@@ -130,7 +131,7 @@ async function deletedInAStep(stand: Stand): Promise<void> {
   await clock.advance(switches.rolloutDelayMs);
   const isGone = (): boolean => simulator.service.executions({ jobId }).length === 0;
   await until('the deletion', isGone);
-  await until('everything to be settled', () => ledger.isSettled());
+  await until('everything to be settled', () => ledger.isSettled(), SETTING_MS / 4, LOOK_MS);
 }
 
 /** J11: its optional parameter `runAsUser` is left out. */
@@ -167,7 +168,12 @@ describe.concurrent.each(settings())('%s', (_name, changes) => {
       await deletedInAStep(stand);
       const unknownStatus = !switches.terminalCarriesState;
       const agreed = async (): Promise<string[]> => ledger.disagreements({ unknownStatus });
-      await until('the last receipt', async () => (await agreed()).length === 0).catch(() => undefined);
+      await until(
+        'the last receipt',
+        async () => (await agreed()).length === 0,
+        SETTING_MS / 4,
+        LOOK_MS,
+      ).catch(() => undefined);
       expect(await agreed()).toEqual([]);
       await madeOfATemplate(stand);
     }),
