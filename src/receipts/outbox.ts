@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Disk } from '../host/disk.ts';
+import type { Log } from '../host/log.ts';
 import { ensureDirectory, readFileBounded, syncDirectory, writeFileAtomic } from '../store/atomic-file.ts';
 import { fitReceipt, type Receipt, receiptSchema } from './receipt.ts';
 
@@ -13,15 +14,21 @@ export interface Outbox {
   drain(deliver: (id: string, receipt: Receipt) => Promise<boolean>, signal: AbortSignal): Promise<void>;
 }
 
+/**
+ * A channel may be refused for years: the device keeps the receipts that matter most, in at most 2 MiB (4 KiB each).
+ */
+export const RECEIPTS_MAX = 512;
 const RECEIPT_FILE_BYTES_MAX = 16 * 1024;
 const SUFFIX = '.json';
 
 export async function openOutbox(
   disk: Disk,
   directory: string,
-  log: { error(fields: object, message: string): void },
+  log: Pick<Log, 'warn' | 'error'>,
 ): Promise<Outbox> {
   await ensureDirectory(disk, directory);
+  /** Since the process began. */
+  let dropped = 0;
 
   const names = async (): Promise<string[]> => {
     const all = await disk.readDirectory(directory);
@@ -48,13 +55,31 @@ export async function openOutbox(
     return found.sort((a, b) => a.receipt.endedAt - b.receipt.endedAt);
   };
 
+  /** Makes room for one more: what matters least goes first, and of that the oldest. */
+  const makeRoom = async (newcomer: string): Promise<void> => {
+    if ((await names()).length < RECEIPTS_MAX) return;
+    const waiting = (await inOrder()).filter(({ name }) => name !== newcomer);
+    const removable = waiting
+      .filter(({ receipt }) => weightOf(receipt) < MUST_STAY)
+      .sort((a, b) => weightOf(a.receipt) - weightOf(b.receipt));
+    const surplus = removable.slice(0, Math.max(0, waiting.length + 1 - RECEIPTS_MAX));
+    for (const { name, receipt } of surplus) {
+      await disk.unlink(join(directory, name));
+      dropped += 1;
+      const { jobId, executionNumber, outcome } = receipt;
+      log.warn(
+        { jobId, executionNumber, outcome, dropped, receiptsMax: RECEIPTS_MAX },
+        'too many receipts wait; one was dropped',
+      );
+    }
+  };
+
   return {
-    add: (id, receipt) =>
-      writeFileAtomic(
-        disk,
-        join(directory, `${id}${SUFFIX}`),
-        Buffer.from(JSON.stringify(fitReceipt(receipt))),
-      ),
+    async add(id, receipt) {
+      const name = `${id}${SUFFIX}`;
+      await makeRoom(name);
+      await writeFileAtomic(disk, join(directory, name), Buffer.from(JSON.stringify(fitReceipt(receipt))));
+    },
     pending: async () => (await inOrder()).map(({ name }) => idOf(name)),
     async drain(deliver, signal) {
       for (const { name, receipt } of await inOrder()) {
@@ -65,6 +90,16 @@ export async function openOutbox(
       }
     },
   };
+}
+
+/** Never dropped: the device is neither old nor new, or nobody can prove that it is. */
+const MUST_STAY = 3;
+
+/** How much is lost with a receipt: nothing that has happened, what is as it was, what differs from the cloud's word. */
+function weightOf({ outcome, deviceState, exception }: Receipt): number {
+  if (outcome === 'inconsistent' || outcome === 'notReversed') return MUST_STAY;
+  if (deviceState === 'unknown' || deviceState === 'inconsistent' || exception !== undefined) return 2;
+  return outcome === 'observed' ? 0 : 1;
 }
 
 function idOf(name: string): string {

@@ -50,7 +50,10 @@ async function scene(channels: ('shadow' | 'topic')[], known: { state?: string; 
   const clock = fakeClock();
   const state = known.state ?? (await mkdtemp('/var/tmp/evenkeel-delivery-'));
   if (known.state === undefined) onTestFinished(() => rm(state, { recursive: true }));
-  const outbox = await openOutbox(nodeDisk, join(state, 'outbox'), { error: () => undefined });
+  const outbox = await openOutbox(nodeDisk, join(state, 'outbox'), {
+    warn: () => undefined,
+    error: () => undefined,
+  });
   const listeners = new Set<TransportListener>();
   const says: Record<'shadow' | 'topic', Says> = { shadow: 'accepts', topic: 'accepts' };
   const sent: string[] = [];

@@ -43,8 +43,10 @@ async function withLane(use: (lane: Lane) => Promise<void>): Promise<void> {
 describe.concurrent.each(Object.keys(ENDS))('%s', (end) => {
   test.each(NOTICED)('noticed %s', { timeout: FORWARD.length * CASE_MS }, (noticed) =>
     withLane(async (lane) => {
-      for (const place of forwardPlaces(end)) await playCase(lane, { place, noticed, end, fails: false });
-      for (const place of backwardPlaces(end)) await playCase(lane, { place, noticed, end, fails: true });
+      for (const place of forwardPlaces(end, noticed))
+        await playCase(lane, { place, noticed, end, fails: false });
+      for (const place of backwardPlaces(end, noticed))
+        await playCase(lane, { place, noticed, end, fails: true });
     }),
   );
 });

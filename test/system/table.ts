@@ -370,16 +370,26 @@ async function checkSuccessor(
   if (first) expect(others[0]!.records[0]!.at).toBeGreaterThanOrEqual(first.records.at(-1)!.at);
 }
 
-/** The forward places at which this end can come; what comes too late is played with one kind of end. */
-export function forwardPlaces(end: string): string[] {
-  const late = end === 'cancelled by force' ? [] : OVER;
+/** One place in each phase that comes before the vote is heard, the middle one. */
+const AT_ONE_PLACE = Object.values(PHASES).flatMap((places) => places[Math.floor(places.length / 2)] ?? []);
+
+/**
+ * The forward places that are played. Every end comes at every place while connected, and a forced cancel does so
+ * however it is noticed; for the others one place in each phase is enough then, since the device learns of all of them
+ * by the same questions. What comes too late is played with one kind of end.
+ */
+export function forwardPlaces(end: string, noticed: Noticed): string[] {
+  const isForced = end === 'cancelled by force';
+  const late = isForced ? [] : OVER;
   const early = ENDS[end]?.told === 'TIMED_OUT' ? QUEUED : [];
-  return FORWARD.filter((place) => !late.includes(place) && !early.includes(place));
+  const played = isForced || noticed === 'while connected' ? FORWARD : AT_ONE_PLACE;
+  return FORWARD.filter((place) => played.includes(place) && !late.includes(place) && !early.includes(place));
 }
 
 /** Behind the one-way door an end changes only what is reported: one kind at every record, the others at some. */
-export function backwardPlaces(end: string): string[] {
-  return end === 'cancelled by force' ? BACKWARD : ['aborted', 'undo 2', 'judged'];
+export function backwardPlaces(end: string, noticed: Noticed): string[] {
+  if (end === 'cancelled by force') return BACKWARD;
+  return noticed === 'while connected' ? ['aborted', 'undo 2', 'judged'] : ['undo 2'];
 }
 
 /** How many steps had been begun at a place. */
