@@ -1,10 +1,8 @@
 import { type IClientOptions, type Packet, Store } from 'mqtt';
 import { every, type TransportClock } from './clock.ts';
+import { INBOUND_PACKET_BYTES_MAX } from './connection.ts';
 import type { TransportOptions } from './port.ts';
 import type { MqttVersion } from './protocol-version.ts';
-
-/** L18: AWS takes payloads of 128 KiB; the rest is room for topic and properties. */
-const INBOUND_PACKET_BYTES_MAX = 256 * 1024;
 
 /** mqtt.js keeps a timer of its own for CONNACK. Ours covers DNS to SUBACK, so its own must never be first. */
 const NO_CONNACK_TIMEOUT_MS = 2_147_483_647;

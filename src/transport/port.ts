@@ -1,3 +1,5 @@
+import type { MqttVersion } from './protocol-version.ts';
+
 /**
  * What the agent needs of MQTT. Two adapters implement it and pass one contract suite. A transport keeps itself
  * connected; it keeps no messages: what could not be sent in time is refused, never sent later (design section 4).
@@ -15,7 +17,7 @@ export interface Transport {
    * again by anything below this call.
    */
   publish(topic: string, payload: Uint8Array, timeoutMs: number): Promise<void>;
-  /** One round trip on the standing connection (PINGREQ); rejects when it is not answered in time. */
+  /** One round trip on the standing connection; rejects when it is not answered in time. */
   roundTrip(timeoutMs: number): Promise<void>;
   /** Drops the connection and makes a new one: DNS, TCP, TLS, CONNECT, SUBACK. Resolves when it is up again. */
   renew(timeoutMs: number): Promise<void>;
@@ -67,6 +69,8 @@ export interface TransportOptions {
   tls?: TransportTls;
   username?: string;
   password?: string;
+  /** Absent: MQTT 5, and 3.1.1 where a broker does not want it. */
+  mqttVersion?: MqttVersion;
 }
 
 export interface TransportTls {

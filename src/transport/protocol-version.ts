@@ -4,7 +4,7 @@ export type MqttVersion = 5 | 4;
 /** How a broker showed that it does not want a version: it said so, or it hung up instead of answering CONNECT. */
 export type VersionRefusal = 'said' | 'hungUp';
 
-/** Which version to speak to this broker: 5 until it is refused, then the one that worked last. */
+/** Which version to speak to this broker: 5 until it is refused, then the one that worked last; or one and no other. */
 export interface VersionChoice {
   readonly current: MqttVersion;
   accepted(): void;
@@ -19,8 +19,8 @@ const HANG_UPS_MAX = 2;
 /** A version that has worked is not given up for a balancer that drops a few connections. */
 const HANG_UPS_MAX_PROVEN = 6;
 
-export function createVersionChoice(): VersionChoice {
-  let current: MqttVersion = 5;
+export function createVersionChoice(only?: MqttVersion): VersionChoice {
+  let current: MqttVersion = only ?? 5;
   let proven: MqttVersion | undefined;
   let hangUps = 0;
   let mayHurry = true;
@@ -40,6 +40,7 @@ export function createVersionChoice(): VersionChoice {
       mayHurry = true;
     },
     failed(refusal) {
+      if (only !== undefined) return false;
       if (refusal === 'said') {
         change();
         // A broker that refuses both versions must not be asked in a tight loop.

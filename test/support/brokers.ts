@@ -3,7 +3,9 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { Aedes } from 'aedes';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { Aedes, type Client } from 'aedes';
+import type { TlsFiles } from '../../src/simulator/certificates.ts';
 import { until } from './until.ts';
 
 /** A real broker on a loopback port. `stop` drops every connection; `start` listens on the same port again. */
@@ -14,6 +16,9 @@ export interface Broker {
   remove(): Promise<void>;
 }
 
+/** A broker with this takes only clients that show a certificate, and lets each touch `$aws/things/ITS-NAME/#` alone. */
+export type BrokerTls = TlsFiles & { caFile: string; certFile: string; keyFile: string };
+
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -23,15 +28,20 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Debian's Mosquitto, which speaks MQTT 5. */
-export async function mosquitto(): Promise<Broker> {
+/** Debian's Mosquitto, which speaks MQTT 5 and 3.1.1. */
+export async function mosquitto(tls?: BrokerTls): Promise<Broker> {
   const port = await freePort();
   const directory = await mkdtemp('/var/tmp/evenkeel-mosquitto-');
   const config = join(directory, 'mosquitto.conf');
-  await writeFile(
-    config,
-    `listener ${port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\npersistence false\nuser root\n`,
-  );
+  const acl = join(directory, 'acl');
+  const lines = ['set_tcp_nodelay true', 'persistence false', 'user root', `listener ${port} 127.0.0.1`];
+  if (tls === undefined) lines.push('allow_anonymous true');
+  else {
+    await writeFile(acl, 'pattern readwrite $aws/things/%u/#\n', { mode: 0o600 });
+    lines.push(`acl_file ${acl}`, 'require_certificate true', 'use_identity_as_username true');
+    lines.push(`cafile ${tls.caFile}`, `certfile ${tls.certFile}`, `keyfile ${tls.keyFile}`);
+  }
+  await writeFile(config, `${lines.join('\n')}\n`);
   let child: ChildProcess | undefined;
   const stop = async (): Promise<void> => {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
@@ -40,7 +50,7 @@ export async function mosquitto(): Promise<Broker> {
     await exited;
   };
   return {
-    url: `mqtt://127.0.0.1:${port}`,
+    url: urlOf(port, tls),
     async start() {
       const env = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin` };
       child = spawn('mosquitto', ['-c', config], { stdio: 'ignore', env });
@@ -56,18 +66,23 @@ export async function mosquitto(): Promise<Broker> {
 }
 
 /** aedes, which speaks 3.1.1 only. */
-export async function aedes(): Promise<Broker> {
+export async function aedes(tls?: BrokerTls): Promise<Broker> {
   const port = await freePort();
   let close: () => Promise<void> = () => Promise.resolve();
   return {
-    url: `mqtt://127.0.0.1:${port}`,
+    url: urlOf(port, tls),
     async start() {
       const broker = await Aedes.createBroker();
+      if (tls !== undefined) allowOwnTopics(broker);
       const sockets = new Set<Socket>();
-      const server = createServer((socket) => {
+      const take = (socket: Socket): void => {
         sockets.add(socket);
         broker.handle(socket);
-      }).listen(port, '127.0.0.1');
+      };
+      const server = tls
+        ? createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true }, take)
+        : createServer(take);
+      server.listen(port, '127.0.0.1');
       await once(server, 'listening');
       close = async () => {
         for (const socket of sockets) socket.destroy();
@@ -78,6 +93,22 @@ export async function aedes(): Promise<Broker> {
     stop: () => close(),
     remove: () => close(),
   };
+}
+
+/** As AWS does it with MQTT 3.1.1: 0x80 for a filter, the end of the connection for a message. */
+function allowOwnTopics(broker: Aedes): void {
+  const isOwn = (client: Client | null, topic: string): boolean => {
+    const { CN } = (client?.conn as TLSSocket).getPeerCertificate().subject;
+    return topic.startsWith(`$aws/things/${CN as string}/`);
+  };
+  broker.authorizePublish = (client, packet, done) =>
+    done(isOwn(client, packet.topic) ? null : new Error('no such right'));
+  broker.authorizeSubscribe = (client, subscription, done) =>
+    done(null, isOwn(client, subscription.topic) ? subscription : null);
+}
+
+function urlOf(port: number, tls: BrokerTls | undefined): string {
+  return tls ? `mqtts://localhost:${port}` : `mqtt://127.0.0.1:${port}`;
 }
 
 function accepts(port: number): Promise<boolean> {

@@ -1,0 +1,82 @@
+import type { TransportClock } from './clock.ts';
+import type { CrtApi, CrtError } from './crt-api.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { TransportMessage, TransportOptions } from './port.ts';
+
+/** One of the CRT's two clients (MQTT 5, MQTT 3.1.1), for one connection, under one face. */
+export interface CrtClient {
+  /** Resolves to the reason code of PUBACK: 0 where MQTT 3.1.1 has none. */
+  publish(topic: string, payload: Buffer): Promise<number>;
+  /** Resolves to one reason code for each filter. */
+  subscribe(filters: readonly string[]): Promise<number[]>;
+  /**
+   * The CRT sends PINGREQ for its keep-alive alone and reports none, so the question is an UNSUBSCRIBE from a filter
+   * that nobody has: every broker must answer it, it changes nothing, needs no permission, and AWS does not meter it,
+   * as it does SUBSCRIBE and PUBLISH.
+   */
+  roundTrip(): Promise<void>;
+  /** DISCONNECT, and the end of the connection; `closed` follows. */
+  end(): void;
+}
+
+export interface CrtClientEvents {
+  connack(facts: { sessionPresent: boolean; inFlightMax: number }): void;
+  /** PUBACK goes out when it has returned (MQTT 5). */
+  message(message: TransportMessage): void;
+  /** Why the connection failed or was lost; `closed` follows. Not called for one that we ended. */
+  failed(cause: CrtCause): void;
+  closed(): void;
+}
+
+export type CrtCause =
+  /** The code in CONNACK, or in DISCONNECT once there was a CONNACK. */
+  | { kind: 'refused'; code: number }
+  | { kind: 'otherVersion' }
+  /** Refused in a CONNACK whose code the CRT does not tell (MQTT 3.1.1). */
+  | { kind: 'unknownRefusal' }
+  | { kind: 'hungUp' }
+  | { kind: 'error'; words: string };
+
+export interface CrtClientSettings {
+  crt: CrtApi;
+  endpoint: Endpoint;
+  options: TransportOptions;
+  tlsContext: unknown;
+  clock: TransportClock;
+}
+
+export const ROUND_TRIP_FILTER = 'evenkeel/round-trip';
+const PING_TIMEOUT_MAX_MS = 10_000;
+
+/** How long PINGRESP may take: less than the keep-alive, or the CRT refuses the settings. */
+export function pingTimeoutMs(keepAliveSeconds: number): number {
+  return Math.min(PING_TIMEOUT_MAX_MS, Math.round(keepAliveSeconds * 500));
+}
+
+/** IPv4, since an address of the other kind is seen by the CRT itself. */
+export function socketOptions({ crt, options }: CrtClientSettings): unknown {
+  const [stream, ipv4] = [0, 0];
+  return new crt.io.SocketOptions(stream, ipv4, options.connectTimeoutMs);
+}
+
+const HANG_UPS = new Set(['AWS_IO_SOCKET_CLOSED', 'AWS_ERROR_MQTT_UNEXPECTED_HANGUP']);
+
+export function causeOf(error: CrtError): CrtCause {
+  if (HANG_UPS.has(error.error_name ?? '')) return { kind: 'hungUp' };
+  return { kind: 'error', words: crtWords(error) };
+}
+
+/** "socket connection refused (AWS_IO_SOCKET_CONNECTION_REFUSED)" for "aws-c-io: AWS_…_REFUSED, socket connection refused." */
+export function crtWords(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const [, name, words] = /(AWS_[A-Z0-9_]+), (.*?)\.?$/.exec(text) ?? [];
+  return name === undefined ? text : `${words} (${name})`;
+}
+
+/**
+ * A payload. An empty one is nothing with MQTT 5, and with 3.1.1 a buffer that cannot be looked into: what a listener
+ * throws there ends the process (the CRT aborts).
+ */
+export function crtBytes(payload: ArrayBuffer | undefined): Uint8Array {
+  return payload === undefined || payload.byteLength === 0 ? new Uint8Array() : new Uint8Array(payload);
+}

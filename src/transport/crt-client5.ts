@@ -1,0 +1,128 @@
+import { after } from './clock.ts';
+import { DISCONNECT_GRACE_MS, INBOUND_PACKET_BYTES_MAX } from './connection.ts';
+import type { Crt5Client, Crt5Config, Crt5Failure } from './crt-api.ts';
+import {
+  type CrtCause,
+  type CrtClient,
+  type CrtClientEvents,
+  type CrtClientSettings,
+  causeOf,
+  crtBytes,
+  pingTimeoutMs,
+  ROUND_TRIP_FILTER,
+  socketOptions,
+} from './crt-client.ts';
+
+const SESSION_CLEAN = 1;
+const FAIL_ALL_ON_DISCONNECT = 3;
+const NO_FLOW_CONTROL = 0;
+const NO_JITTER = 1;
+/** The CRT always connects again by itself; a day later is never, since its client ends with its connection. */
+const NEVER_MS = 86_400_000;
+const NORMAL_DISCONNECTION = 0;
+/** A broker of MQTT 3.1.1 answers with a CONNACK of its own version, which MQTT 5 cannot read. */
+const UNREADABLE = 'AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR';
+
+/** The CRT's client of MQTT 5, started. */
+export function openCrtClient5(settings: CrtClientSettings, events: CrtClientEvents): CrtClient {
+  const client = new settings.crt.mqtt5.Mqtt5Client(config(settings));
+  let ending = false;
+  let isClosed = false;
+
+  /** A client that is closed without waiting sends nothing any more, whatever it was doing. */
+  const close = (): void => {
+    if (isClosed) return;
+    isClosed = true;
+    cancelGrace();
+    client.close();
+    events.closed();
+  };
+  let cancelGrace = (): void => undefined;
+  const end = (): void => {
+    if (ending) return;
+    ending = true;
+    client.stop({ reasonCode: NORMAL_DISCONNECTION });
+    cancelGrace = after(settings.clock, DISCONNECT_GRACE_MS, close);
+  };
+  const fail = (cause: CrtCause): void => {
+    if (ending) return;
+    events.failed(cause);
+    end();
+  };
+
+  client.on('connectionSuccess', ({ connack, settings: agreed }) => {
+    if (!ending)
+      events.connack({
+        sessionPresent: connack.sessionPresent,
+        inFlightMax: agreed.receiveMaximumFromServer,
+      });
+  });
+  client.on('connectionFailure', (failure) => fail(failureCause(failure)));
+  client.on('disconnection', ({ error, disconnect }) =>
+    fail(disconnect ? { kind: 'refused', code: disconnect.reasonCode } : causeOf(error)),
+  );
+  client.on('error', (error) => fail(causeOf(error)));
+  client.on('stopped', close);
+  client.on('messageReceived', ({ message, acknowledgementControl }) => {
+    const acknowledgement = acknowledgementControl?.acquireHandle();
+    // What comes after the end was not heard by anybody, so it is not acknowledged either.
+    if (ending) return;
+    events.message({ topic: message.topicName, payload: crtBytes(message.payload) });
+    if (!isClosed) acknowledgement?.invokeAcknowledgement();
+  });
+  client.start();
+
+  return { ...operations(client), end };
+}
+
+function operations(client: Crt5Client): Omit<CrtClient, 'end'> {
+  return {
+    async publish(topicName, payload) {
+      const puback = await client.publish({ topicName, payload, qos: 1, retain: false });
+      return puback?.reasonCode ?? 0;
+    },
+    async subscribe(filters) {
+      const subscriptions = filters.map((topicFilter) => ({ topicFilter, qos: 1 }));
+      return (await client.subscribe({ subscriptions })).reasonCodes;
+    },
+    async roundTrip() {
+      await client.unsubscribe({ topicFilters: [ROUND_TRIP_FILTER] });
+    },
+  };
+}
+
+/** Everything that would make the CRT a second judge of the link is off: its attempts, its queue, its rates, its timeouts. */
+function config({ endpoint, options, tlsContext, ...rest }: CrtClientSettings): Crt5Config {
+  const { username, password } = options;
+  return {
+    hostName: endpoint.host,
+    port: endpoint.port,
+    connectProperties: {
+      clientId: options.clientId,
+      keepAliveIntervalSeconds: Math.round(options.keepAliveSeconds),
+      maximumPacketSizeBytes: INBOUND_PACKET_BYTES_MAX,
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password: Buffer.from(password) }),
+    },
+    sessionBehavior: SESSION_CLEAN,
+    offlineQueueBehavior: FAIL_ALL_ON_DISCONNECT,
+    extendedValidationAndFlowControlOptions: NO_FLOW_CONTROL,
+    retryJitterMode: NO_JITTER,
+    minReconnectDelayMs: NEVER_MS,
+    maxReconnectDelayMs: NEVER_MS,
+    connackTimeoutMs: options.connectTimeoutMs,
+    pingTimeoutMs: pingTimeoutMs(options.keepAliveSeconds),
+    ackTimeoutSeconds: 0,
+    // It would write its name and version into the user name, which brokers other than AWS judge.
+    disableMetrics: true,
+    socketOptions: socketOptions({ endpoint, options, tlsContext, ...rest }),
+    ...(tlsContext === undefined ? {} : { tlsCtx: tlsContext }),
+  };
+}
+
+function failureCause({ error, connack }: Crt5Failure): CrtCause {
+  if (error.error_name === UNREADABLE) return { kind: 'otherVersion' };
+  // A CONNACK of success that the CRT does not accept is in the error, not in the code.
+  if (connack !== undefined && connack.reasonCode !== 0) return { kind: 'refused', code: connack.reasonCode };
+  return causeOf(error);
+}

@@ -1,0 +1,4 @@
+import { contractOn } from './contract.ts';
+import { WAYS } from './scenes.ts';
+
+contractOn('mqttjs', WAYS);
