@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import { type AgentDeps, createAgent } from '../agent/agent.ts';
+import type { Config } from '../config/config.ts';
 import { bootId, machineId } from '../host/boot.ts';
 import { systemClock } from '../host/clock.ts';
 import { createLog } from '../host/log.ts';
@@ -12,7 +13,10 @@ import { openOutbox } from '../receipts/outbox.ts';
 import { readRefusals, writeRefusals } from '../receipts/refusals.ts';
 import { JournalFailed } from '../store/journal.ts';
 import { acquireStateLock, checkStateDirectory } from '../store/state-lock.ts';
+import { createCrtTransport } from '../transport/crt.ts';
 import { createMqttjsTransport } from '../transport/mqttjs.ts';
+import type { Transport } from '../transport/port.ts';
+import type { TransportDeps } from '../transport/transport.ts';
 import { CommandFailed } from './command-failed.ts';
 import { agentSettings, readConfig, stepSettings, transportOptions } from './settings.ts';
 import { packageVersion } from './version.ts';
@@ -26,14 +30,14 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   const config = readConfig(configPath);
   const settings = agentSettings(config, configPath);
   const log = createLog(config.logLevel).child({ thing: config.thing });
+  const transport = await openTransport(config, {
+    clock: systemClock,
+    log: (event, fields) => log.info(fields, event),
+  }).catch(asFailure);
   const [boot, machine] = await Promise.all([bootId(), machineId()]);
   await checkStateDirectory(nodeDisk, settings.stateDirectory).catch(asFailure);
   const lock = await acquireStateLock(nodeDisk, settings.stateDirectory).catch(asFailure);
 
-  const transport = createMqttjsTransport(transportOptions(config), {
-    clock: systemClock,
-    log: (event, fields) => log.info(fields, event),
-  });
   const jobs = createJobsClient(transport, config.thing, {
     clock: systemClock,
     requestTimeoutMs: settings.requestTimeoutMs,
@@ -96,7 +100,8 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, drain);
   agent.start();
   transport.start();
-  log.info({ version: packageVersion(), mode: config.mode, url: config.connection.url }, 'evenkeel runs');
+  const { url, transport: library } = config.connection;
+  log.info({ version: packageVersion(), mode: config.mode, url, transport: library }, 'evenkeel runs');
   try {
     await agent.done;
   } catch (error) {
@@ -110,6 +115,15 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   await transport.close();
   await lock.release();
   log.info({}, 'drained');
+  // The CRT keeps a process alive until the collector has found its clients, if it ever does.
+  if (config.connection.transport === 'aws-sdk') process.exit();
+}
+
+async function openTransport(config: Config, deps: TransportDeps): Promise<Transport> {
+  const options = transportOptions(config);
+  return config.connection.transport === 'aws-sdk'
+    ? await createCrtTransport(options, deps)
+    : createMqttjsTransport(options, deps);
 }
 
 function asFailure(error: unknown): never {

@@ -12,6 +12,9 @@ const MEGABYTE = 1_048_576;
 const FINISH_ATTEMPTS_MAX = 3;
 const PUBLISH_QUEUE_MAX = 100;
 const HEALTHY_AFTER_MS = 30_000;
+/** On the port of HTTPS, AWS tells MQTT with a client certificate by this name. */
+const HTTPS_PORT = '443';
+const AWS_MQTT_ALPN = 'x-amzn-mqtt-ca';
 
 /** Reads a config file; without one, the defaults. Throws with every problem and its place. */
 export function readConfig(path: string | undefined): Config {
@@ -100,8 +103,9 @@ export function transportOptions(config: Config): TransportOptions {
   };
 }
 
-function tlsOptions({ connection: { ca, certificate, privateKey } }: Config): TransportTls {
+function tlsOptions({ connection: { url, ca, certificate, privateKey } }: Config): TransportTls {
   return {
+    ...(new URL(url).port === HTTPS_PORT && { alpn: [AWS_MQTT_ALPN] }),
     ...(ca !== undefined && { ca: readText(ca) }),
     ...(certificate !== undefined && { certificate: readText(certificate) }),
     ...(privateKey !== undefined && { privateKey: readText(privateKey) }),

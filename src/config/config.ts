@@ -22,7 +22,11 @@ export const configSchema = z.strictObject({
         .string()
         .regex(/^mqtts?:\/\/\S+$/, 'must look like mqtts://host:8883')
         .default('mqtt://127.0.0.1:1883')
-        .describe('Broker; at AWS mqtts://ENDPOINT:8883.'),
+        .describe('Broker; at AWS mqtts://ENDPOINT:8883, or :443, which asks for x-amzn-mqtt-ca (ALPN).'),
+      transport: z
+        .enum(['mqttjs', 'aws-sdk'])
+        .default('mqttjs')
+        .describe('MQTT library; aws-sdk is the optional package aws-crt, without 32-bit ARM.'),
       clientId: z.string().min(1).max(128).optional().describe('MQTT client id; the thing name by default.'),
       certificate: path.optional().describe('Client certificate (PEM).'),
       privateKey: path.optional().describe('Its private key (PEM).'),

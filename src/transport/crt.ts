@@ -5,8 +5,19 @@ import type { Transport, TransportOptions, TransportTls } from './port.ts';
 import { createTransport, type TransportDeps } from './transport.ts';
 
 /**
- * The transport on the AWS Common Runtime, the MQTT clients of aws-iot-device-sdk-v2 (`transport: aws-sdk`). Throws
- * when the package cannot be had here, and when the URL is none.
+ * The transport on the AWS Common Runtime (`transport: aws-sdk`): the MQTT clients that aws-iot-device-sdk-v2 hands on
+ * from the package aws-crt. Throws when the package cannot be had here, and when the URL is none.
+ *
+ * Its MQTT clients, and not the IotJobsClientV2 of the SDK behind the jobs port. Measured with 1.28.0 on aedes and on
+ * Mosquitto, 140 requests one after the other:
+ * - each request is a SUBSCRIBE, a PUBLISH and an UNSUBSCRIBE (140 of each), where ours has its filters once for the
+ *   life of a connection. AWS meters and limits SUBSCRIBE, and a policy must then allow the filters request by request;
+ * - it is no faster: 44 ms an exchange on aedes and 88 ms on Mosquitto, the same as our client over these connections
+ *   (the CRT leaves Nagle's algorithm on; mqtt.js needs 1.5 ms and 44 ms);
+ * - it leaves out `expectedVersion: 0` and `executionNumber: 0`, which fence the first update of a job (P23);
+ * - it puts a client token of its own in the place of ours;
+ * - a request that is made while the link is down waits and is sent later, which a vote must never be (design section 4);
+ * - once a stream of it was opened, the process does not end by itself.
  */
 export async function createCrtTransport(
   options: TransportOptions,

@@ -1,4 +1,4 @@
-import { isDeepStrictEqual } from 'node:util';
+import { isDeepStrictEqual, parseArgs } from 'node:util';
 import {
   CancelJobExecutionCommand,
   CreateJobCommand,
@@ -9,7 +9,14 @@ import {
 import { GetThingShadowCommand, IoTDataPlaneClient } from '@aws-sdk/client-iot-data-plane';
 import { systemClock } from '../../src/host/clock.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
-import { createDevice, type Device, type Site, startSite, updateDocument } from '../support/device.ts';
+import {
+  createDevice,
+  type Device,
+  type Site,
+  startSite,
+  TEST_TRANSPORTS,
+  updateDocument,
+} from '../support/device.ts';
 import { until } from '../support/until.ts';
 import { isAlive, processTree, type SeenProcess } from './processes.ts';
 import { act, brokenClaims, holds, list, listChanges, say } from './stage.ts';
@@ -18,6 +25,11 @@ import { act, brokenClaims, holds, list, listChanges, say } from './stage.ts';
 
 const LONG_SECONDS = 60;
 const SHORT_SECONDS = 1;
+
+/** `npm run demo -- --transport aws-sdk` */
+const { transport } = parseArgs({ options: { transport: { type: 'string' } } }).values;
+if (transport !== undefined && !TEST_TRANSPORTS.some((known) => known === transport))
+  throw new Error(`--transport: must be one of ${TEST_TRANSPORTS.join(', ')}`);
 
 interface Scene {
   simulator: Simulator;
@@ -43,7 +55,10 @@ async function open(): Promise<Scene> {
 
 async function newDevice({ simulator, iot }: Scene, thing: string): Promise<Device> {
   await iot.send(new CreateThingCommand({ thingName: thing }));
-  return createDevice(thing, simulator.mqttUrl, { jobs: { requestTimeoutSeconds: 1 } });
+  return createDevice(thing, simulator.mqttUrl, {
+    jobs: { requestTimeoutSeconds: 1 },
+    ...(transport !== undefined && { connection: { transport } }),
+  });
 }
 
 function createJob({ iot }: Scene, device: Device, jobId: string, document: object): Promise<unknown> {

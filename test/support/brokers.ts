@@ -98,8 +98,8 @@ export async function aedes(tls?: BrokerTls): Promise<Broker> {
 /** As AWS does it with MQTT 3.1.1: 0x80 for a filter, the end of the connection for a message. */
 function allowOwnTopics(broker: Aedes): void {
   const isOwn = (client: Client | null, topic: string): boolean => {
-    const { CN } = (client?.conn as TLSSocket).getPeerCertificate().subject;
-    return topic.startsWith(`$aws/things/${CN as string}/`);
+    const name = (client?.conn as TLSSocket | undefined)?.getPeerCertificate().subject.CN;
+    return topic.startsWith(`$aws/things/${String(name)}/`);
   };
   broker.authorizePublish = (client, packet, done) =>
     done(isOwn(client, packet.topic) ? null : new Error('no such right'));

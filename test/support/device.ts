@@ -13,6 +13,19 @@ const AT_RECORD = new URL('./agent-at-record.mjs', import.meta.url).pathname;
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
 const NEW_BINARY = Buffer.from('#!/bin/sh\necho version 2\n'.repeat(4096));
 
+/** What an agent can speak MQTT with. */
+export const TEST_TRANSPORTS = ['mqttjs', 'aws-sdk'] as const;
+export type TestTransport = (typeof TEST_TRANSPORTS)[number];
+
+/** The transport of a run of tests: `EVENKEEL_TEST_TRANSPORT=aws-sdk npm test` takes the other one everywhere. */
+function chosenTransport(): TestTransport {
+  const name = process.env['EVENKEEL_TEST_TRANSPORT'] ?? 'mqttjs';
+  const known = TEST_TRANSPORTS.find((one) => one === name);
+  if (known === undefined)
+    throw new Error(`EVENKEEL_TEST_TRANSPORT: must be one of ${TEST_TRANSPORTS.join(', ')}`);
+  return known;
+}
+
 export interface Site {
   url: string;
   sha256: string;
@@ -84,11 +97,17 @@ export async function createDevice(
   const config = join(root, 'evenkeel.yaml');
   const values: Record<string, object | string> = {
     thing,
-    connection: { url: mqttUrl, backoffFirstSeconds: 0.05, backoffMaxSeconds: 0.5 },
     steps: { graceSeconds: 1, handlerDirectory: join(root, 'handlers') },
     policy: { allowHttp: true },
     undo: { retrySeconds: 0 },
     ...change,
+    connection: {
+      url: mqttUrl,
+      transport: chosenTransport(),
+      backoffFirstSeconds: 0.05,
+      backoffMaxSeconds: 0.5,
+      ...change['connection'],
+    },
     state: { directory: join(root, 'state'), ...change['state'] },
   };
   await fs.writeFile(config, stringify(values));

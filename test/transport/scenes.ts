@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { afterAll } from 'vitest';
 import { systemClock } from '../../src/host/clock.ts';
 import { openAuthority } from '../../src/simulator/certificates.ts';
 import type { TransportTls } from '../../src/transport/port.ts';
@@ -11,9 +12,13 @@ export interface Certificates {
   client: TransportTls;
 }
 
+let directory: string | undefined;
+afterAll(async () => {
+  if (directory !== undefined) await rm(directory, { recursive: true });
+});
+
 async function makeCertificates(): Promise<Certificates> {
-  const directory = mkdtempSync('/var/tmp/evenkeel-authority-');
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  directory = await mkdtemp('/var/tmp/evenkeel-authority-');
   const authority = await openAuthority(directory, { hosts: [], wallMs: systemClock.wallMs() });
   const { cert, key } = await authority.issue('boat');
   const { server, ca, caFile } = authority;
@@ -22,7 +27,7 @@ async function makeCertificates(): Promise<Certificates> {
 
 let made: Promise<Certificates> | undefined;
 
-/** Made once in each process of tests. */
+/** Made once in each file of tests. */
 export function certificates(): Promise<Certificates> {
   made ??= makeCertificates();
   return made;
