@@ -13,8 +13,11 @@ export interface Connection {
   send(topic: string, payload: Buffer, acknowledged: Acknowledged): void;
   /** Asks the broker something that changes nothing, and calls back when that very question is answered. */
   roundTrip(answered: () => void): void;
-  /** Sends DISCONNECT if there is anybody to send it to, and closes. No `up` and no `message` follows. */
-  end(reason: string): void;
+  /**
+   * Sends DISCONNECT if there is anybody to send it to, and closes. No `up` and no `message` follows. With `forGood`
+   * no connection comes after this one, so an attempt that cannot be stopped need not be waited for.
+   */
+  end(reason: string, forGood?: boolean): void;
 }
 
 /** Starts at once. Throws only when the options cannot be used at all, such as a key that is no PEM. */

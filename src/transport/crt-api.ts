@@ -109,6 +109,8 @@ export interface Crt4Config {
 export interface Crt4Connection {
   connect(): Promise<boolean>;
   disconnect(): Promise<void>;
+  /** Frees it. Not declared by the package. */
+  close(): void;
   publish(topic: string, payload: Buffer, qos: number, retain: boolean): Promise<unknown>;
   subscribe(topic: string, qos: number): Promise<{ qos: number }>;
   unsubscribe(topic: string): Promise<unknown>;

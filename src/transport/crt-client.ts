@@ -15,8 +15,8 @@ export interface CrtClient {
    * as it does SUBSCRIBE and PUBLISH.
    */
   roundTrip(): Promise<void>;
-  /** DISCONNECT, and the end of the connection; `closed` follows. */
-  end(): void;
+  /** DISCONNECT, and the end of the connection; `closed` follows, soon at least where it is `forGood`. */
+  end(forGood: boolean): void;
 }
 
 export interface CrtClientEvents {

@@ -26,8 +26,8 @@ const RECONNECT_SECONDS = 60;
 /**
  * The CRT's client of MQTT 3.1.1, started. Two things that it cannot do: it acknowledges what it receives before we
  * hear of it (nothing of ours rests on PUBACK, and a clean session is not told twice), and it cannot be ended before
- * it has its CONNACK. Its attempt is then waited for, which its timeouts bound: left alone, it would come up with our
- * client id and throw out the next connection.
+ * it has its CONNACK. Its attempt is then waited for, which its timeouts bound (and, where TLS fails, half a minute):
+ * left alone, it would come up with our client id and throw out the next connection.
  */
 export function openCrtClient4(settings: CrtClientSettings, events: CrtClientEvents): CrtClient {
   const connection = new settings.crt.mqtt.MqttClient().new_connection(config(settings));
@@ -45,10 +45,11 @@ export function openCrtClient4(settings: CrtClientSettings, events: CrtClientEve
     cancelGrace = after(settings.clock, DISCONNECT_GRACE_MS, close);
     connection.disconnect().catch(close);
   };
-  const end = (): void => {
-    if (ending) return;
+  const end = (forGood: boolean): void => {
+    const first = !ending;
     ending = true;
-    if (phase === 'connected') disconnect();
+    if (phase === 'connected' && first) disconnect();
+    if (phase === 'connecting' && forGood) cancelGrace = after(settings.clock, DISCONNECT_GRACE_MS, close);
   };
   /** The socket is closed already; that of an end of ours, too. */
   const lost = (cause: CrtCause): void => {
@@ -71,11 +72,15 @@ export function openCrtClient4(settings: CrtClientSettings, events: CrtClientEve
   });
   connection.connect().then(
     (sessionPresent) => {
-      phase = 'connected';
+      if (phase === 'connecting') phase = 'connected';
       if (ending) disconnect();
       else events.connack({ sessionPresent, inFlightMax: IN_FLIGHT_MAX });
     },
-    (error: unknown) => lost(connectCause(failure ?? (error as CrtError))),
+    (error: unknown) => {
+      // It closes itself after a connection, but not after an attempt, and would keep 15 KB of each.
+      connection.close();
+      lost(connectCause(failure ?? (error as CrtError)));
+    },
   );
 
   return {

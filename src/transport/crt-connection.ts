@@ -41,9 +41,12 @@ export class CrtConnection implements Connection {
     this.#crt = crt;
     this.#tlsContext = tlsContext;
     const { clock, options } = settings;
-    this.#cancelTimeout = after(clock, options.connectTimeoutMs, () =>
-      this.end(timeoutWords(options, this.#phase)),
-    );
+    this.#cancelTimeout = after(clock, options.connectTimeoutMs, () => {
+      const words = timeoutWords(options, this.#phase);
+      // It holds back a failure of TLS for 10 to 30 s, against those who would measure it.
+      const mayBeTls = settings.endpoint.secure && this.#phase === 'connecting';
+      this.end(mayBeTls ? `${words}, or TLS failed: a certificate, a key or its authority` : words);
+    });
     void this.#start();
   }
 
@@ -69,12 +72,15 @@ export class CrtConnection implements Connection {
       .then(answered, (error: unknown) => this.#doubt(`connection lost: ${crtWords(error)}`));
   }
 
-  end(reason: string): void {
-    if (this.#phase === 'ending') return;
+  end(reason: string, forGood = false): void {
+    if (this.#phase === 'ending') {
+      if (forGood) this.#client?.end(true);
+      return;
+    }
     this.#phase = 'ending';
     this.#reason ??= reason;
     if (this.#client === undefined) this.#over();
-    else this.#client.end();
+    else this.#client.end(forGood);
   }
 
   async #start(): Promise<void> {

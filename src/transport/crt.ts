@@ -1,5 +1,6 @@
 import { rootCertificates } from 'node:tls';
 import { type CrtApi, loadCrt } from './crt-api.ts';
+import { crtWords } from './crt-client.ts';
 import { CrtConnection } from './crt-connection.ts';
 import type { Transport, TransportOptions, TransportTls } from './port.ts';
 import { createTransport, type TransportDeps } from './transport.ts';
@@ -42,5 +43,12 @@ function createTlsContext(crt: CrtApi, { ca, certificate, privateKey, alpn }: Tr
   // Those of Node.js by default, as with mqtt.js, and not whatever this machine has.
   options.certificate_authority = ca ?? rootCertificates.join('\n');
   if (alpn !== undefined) options.alpn_list = [...alpn];
-  return new crt.io.ClientTlsContext(options);
+  try {
+    return new crt.io.ClientTlsContext(options);
+  } catch (error) {
+    // It names no file and no reason: AWS_ERROR_INVALID_ARGUMENT.
+    throw new Error(`the certificate, its key or the CA is none that TLS can use: ${crtWords(error)}`, {
+      cause: error,
+    });
+  }
 }

@@ -123,7 +123,7 @@ class LastingTransport implements Transport {
       this.#closing = true;
       this.#goDown('closed', 'the transport is closed');
       this.#renewals.failAll('closed', 'the transport is closed');
-      this.#connection?.end('closed');
+      this.#connection?.end('closed', true);
       this.#endPause();
     }
     await this.#loop;
