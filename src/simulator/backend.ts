@@ -19,6 +19,21 @@ export interface Backend {
   objects: ObjectStore;
 }
 
+/** As new: nothing that was made is left, in memory and on disk. */
+export async function clearBackend(backend: Backend): Promise<void> {
+  const { service, registry, templates, tags, shadows, objects } = backend;
+  for (const thing of service.things())
+    for (const name of shadows.names(thing)) shadows.delete(thing, name);
+  service.clear();
+  // Those below before those above.
+  for (const { thingGroupName } of registry.groups())
+    for (const group of [...registry.groupsBelow(thingGroupName, true).reverse(), thingGroupName])
+      registry.deleteGroup(group);
+  for (const { jobTemplateId } of templates.list()) templates.delete(jobTemplateId);
+  tags.clear();
+  await objects.clear();
+}
+
 export interface BackendOptions {
   clock: SimulatorClock;
   notifier: Notifier;

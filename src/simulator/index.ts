@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Hono } from 'hono';
 import { adminApp } from './admin/admin-app.ts';
 import { createSwitchBoard, type SwitchBoard } from './admin/switch-board.ts';
-import { createBackend } from './backend.ts';
+import { clearBackend, createBackend } from './backend.ts';
 import { type Authority, type Certificate, openAuthority } from './certificates.ts';
 import type { SimulatorClock } from './clock.ts';
 import { createConsole } from './console/console-app.ts';
@@ -155,12 +155,8 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       ...(mqtt.tlsUrl !== undefined && { mqttsUrl: mqtt.tlsUrl }),
       ...(authority && { caFile: authority.caFile }),
     });
-    const reset = (): void => {
-      for (const { jobId } of service.jobs()) service.deleteJob(jobId, true);
-      for (const thing of service.things()) {
-        for (const name of shadows.names(thing)) shadows.delete(thing, name);
-        service.removeThing(thing);
-      }
+    const reset = async (): Promise<void> => {
+      await clearBackend(backend);
       faults.clear();
       switches.set(switches.defaults());
       trace.clear();

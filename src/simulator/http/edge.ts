@@ -1,3 +1,4 @@
+import { scheduler } from 'node:timers/promises';
 import { Refusal } from '../service/types.ts';
 import type { CallContext, Handlers, HttpPlaneDeps } from './deps.ts';
 import { errorAnswer, HttpRefusal } from './errors.ts';
@@ -22,13 +23,16 @@ interface Call {
   input: Record<string, unknown>;
 }
 
-export function createEdge(deps: HttpPlaneDeps): (request: Request) => Promise<Response> {
+/** Resolves when the answer of the request has left. */
+export type Sent = () => Promise<void>;
+
+export function createEdge(deps: HttpPlaneDeps): (request: Request, sent?: Sent) => Promise<Response> {
   const handlers = handlersOf(deps);
   let count = 0;
-  return async (request) => {
+  return async (request, sent = () => scheduler.yield()) => {
     count += 1;
     const call: Call = { service: deps.services?.[0] ?? 'iot', operation: 'Unknown', input: {} };
-    const answer = await answered(request, call, handlers, deps);
+    const answer = await answered(request, call, handlers, { ...deps, sent });
     answer.headers.set('x-amzn-requestid', `00000000-0000-4000-8000-${count.toString(16).padStart(12, '0')}`);
     const error = answer.headers.get('x-amzn-errortype');
     deps.onCall?.({ ...call, status: answer.status, ...(error !== null && { error }) });
@@ -40,15 +44,26 @@ async function answered(
   request: Request,
   call: Call,
   handlers: Handlers,
-  deps: HttpPlaneDeps,
+  deps: HttpPlaneDeps & { sent: Sent },
 ): Promise<Response> {
+  // N20: what a call makes known leaves behind its answer. Only reads are long enough to be slow on their way.
+  let release: () => void = () => undefined;
+  let isPerformed = false;
   try {
-    const result = await performed(request, call, handlers, deps);
+    const result = await performed(request, call, handlers, deps, (act) => {
+      if (request.method === 'GET') act();
+      else release = deps.service.holdWhile(act);
+    });
+    isPerformed = true;
+    // E7: when that fails, nothing is made known at all.
     await deps.service.saved();
+    void deps.sent().then(release, release);
     return result === undefined ? new Response(null, { status: 200 }) : json(200, result);
   } catch (error) {
     const refusal = error instanceof Refusal ? error : new Refusal('InternalError', internal(error));
-    const { status, name, body } = errorAnswer(call.service, refusal);
+    if (!isPerformed) release();
+    const { httpStaleVersionError } = deps.service.switches;
+    const { status, name, body } = errorAnswer(call.service, refusal, httpStaleVersionError);
     return json(status, body, { 'x-amzn-errortype': name });
   }
 }
@@ -58,6 +73,7 @@ async function performed(
   call: Call,
   handlers: Handlers,
   deps: HttpPlaneDeps,
+  hold: (act: () => void) => void,
 ): Promise<object | undefined> {
   const url = new URL(request.url);
   const { headers, method } = request;
@@ -75,7 +91,11 @@ async function performed(
   call.input = validated(operation, { uri, query: url.searchParams, body: members });
   const fault = await deps.faults?.(call.service, call.operation, call.input);
   if (fault) throw new Refusal(fault.code, fault.message ?? 'a fault on purpose');
-  return await handled(handlers, route, call.input, { host: headers.get('host') ?? url.host, payload: body });
+  let result: ReturnType<typeof handled>;
+  hold(() => {
+    result = handled(handlers, route, call.input, { host: headers.get('host') ?? url.host, payload: body });
+  });
+  return await result;
 }
 
 /** The table has typed each handler's input; a route only knows that it is one of them. */
@@ -104,11 +124,18 @@ const SIGNATURE_FAULTS: Record<SignatureFault, [code: string, message: string]> 
 };
 
 function checkSignature(request: SignedRequest, { checkSignatures }: HttpPlaneDeps): void {
-  if (!checkSignatures) return;
+  if (!checkSignatures || isOwnPage(request)) return;
   const secretOf = (id: string): string | undefined =>
     checkSignatures.find(({ accessKeyId }) => accessKeyId === id)?.secretAccessKey;
   const fault = faultOfHeader(request, secretOf);
   if (fault) throw new HttpRefusal(...SIGNATURE_FAULTS[fault]);
+}
+
+/** The console has no secret to sign with. A browser says where its page is from, and lets no page say otherwise. */
+function isOwnPage({ headers }: SignedRequest): boolean {
+  if (headers.has('authorization')) return false;
+  const origin = headers.get('origin')?.replace(/^https?:\/\//, '');
+  return headers.get('sec-fetch-site') === 'same-origin' || (origin ?? '') === headers.get('host');
 }
 
 async function bodyOf(request: Request): Promise<Uint8Array> {

@@ -65,10 +65,7 @@ const NAMES: Record<ServiceName, Record<string, string>> = {
     RequestThrottled: 'ThrottlingException',
     InternalError: 'InternalFailureException',
   },
-  // D4: a stale version is not modelled there.
   'iot-jobs-data': {
-    VersionMismatch: 'InvalidStateTransitionException',
-    VersionConflict: 'InvalidStateTransitionException',
     TerminalStateReached: 'TerminalStateException',
     RequestThrottled: 'ThrottlingException',
     InternalError: 'ServiceUnavailableException',
@@ -82,12 +79,14 @@ const NAMES: Record<ServiceName, Record<string, string>> = {
   },
 };
 
-export function nameOfError(service: ServiceName, code: string): string {
+/** D4: a stale version has no name of its own in the data plane; `staleVersion` says which one it gets. */
+export function nameOfError(service: ServiceName, code: string, staleVersion: string): string {
+  if (service === 'iot-jobs-data' && code === 'VersionMismatch') return staleVersion;
   return NAMES[service][code] ?? (code.endsWith('Exception') ? code : `${code}Exception`);
 }
 
-export function errorAnswer(service: ServiceName, error: Refusal): ErrorAnswer {
-  const name = nameOfError(service, error.code);
+export function errorAnswer(service: ServiceName, error: Refusal, staleVersion: string): ErrorAnswer {
+  const name = nameOfError(service, error.code, staleVersion);
   return {
     status: STATUSES[service][name] ?? 400,
     name,

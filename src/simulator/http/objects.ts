@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -79,6 +79,12 @@ export class ObjectStore {
       await rm(partial, { force: true });
       throw error;
     }
+  }
+
+  /** The directory itself stays: somebody may have made it. */
+  async clear(): Promise<void> {
+    const names = await readdir(this.#deps.directory).catch(() => []);
+    for (const name of names) await rm(join(this.#deps.directory, name), { recursive: true, force: true });
   }
 
   /** A job document; `undefined` when there is none, or it is too long for one. */

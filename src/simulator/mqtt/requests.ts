@@ -1,4 +1,4 @@
-import { type DevicePlane, type DeviceRequest, parseTopic } from '../device/device-plane.ts';
+import { type DevicePlane, type DeviceRequest, parseBody, parseTopic } from '../device/device-plane.ts';
 import type { Faults } from '../faults.ts';
 import { Refusal, type SimulatorClock } from '../service/types.ts';
 
@@ -95,17 +95,4 @@ function refusalOf(fault: { kind: string; code?: string }): Refusal | undefined 
 
 function secondsOf(clock: SimulatorClock): number {
   return Math.floor(clock.wallMs() / 1000);
-}
-
-/** P1: an empty payload is an empty object. */
-function parseBody(payload: Buffer): Record<string, unknown> | undefined {
-  if (payload.length === 0) return {};
-  try {
-    const value = JSON.parse(payload.toString('utf8')) as unknown;
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
 }

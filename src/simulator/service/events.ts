@@ -64,6 +64,11 @@ export class Events {
     this.#configured.set('all', { enabled, creationDate: old?.creationDate ?? now, lastModifiedDate: now });
   }
 
+  /** Off, as if they had never been turned on. */
+  clear(): void {
+    this.#configured.delete('all');
+  }
+
   /** V2 */
   job(job: Job, operation: JobOperation): void {
     if (!this.#isOn('JOB')) return;

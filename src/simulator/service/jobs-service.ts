@@ -167,6 +167,13 @@ export class JobsService {
     this.#changes.during(() => this.#jobs.delete(jobId, force));
   }
 
+  /** As new: no jobs, no things, no events. */
+  clear(): void {
+    this.#core.events.clear();
+    this.#changes.during(() => this.#jobs.clear());
+    for (const thing of this.things()) this.removeThing(thing);
+  }
+
   associateTargets(jobId: string, targets: readonly string[], comment?: string): Job {
     return this.#changes.during(() => this.#jobs.associate(jobId, targets, comment));
   }

@@ -129,6 +129,17 @@ export class Jobs {
     else timers.set(`deletion/${jobId}`, timers.nowMs() + switches.rolloutDelayMs, () => this.#remove(job));
   }
 
+  /** Every job is gone at once, also those that are being deleted. */
+  clear(): void {
+    const { state, timers } = this.#core;
+    for (const job of [...state.jobs()]) {
+      timers.clear(`deletion/${job.jobId}`);
+      this.#schedules.disarm(job);
+      this.#rollouts.end(job);
+      this.#remove(job);
+    }
+  }
+
   /** CONTINUOUS jobs in progress only (section 4.5). */
   associate(jobId: string, targets: readonly string[], comment?: string): Job {
     const { state, directory } = this.#core;

@@ -36,9 +36,13 @@ export class Outbox {
     this.#waiting.push(entry);
     try {
       act();
-    } finally {
+    } catch (error) {
+      // Nobody is left to call.
       this.#held = undefined;
+      this.#release(entry);
+      throw error;
     }
+    this.#held = undefined;
     return () => this.#release(entry);
   }
 

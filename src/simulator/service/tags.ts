@@ -34,6 +34,10 @@ export class Tags {
     else this.#tags.delete(arn);
   }
 
+  clear(): void {
+    for (const [arn] of [...this.#tags.entries()]) this.#tags.delete(arn);
+  }
+
   /** The resource is gone. */
   forget(arn: string): void {
     this.#tags.delete(arn);

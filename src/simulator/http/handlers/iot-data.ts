@@ -1,4 +1,4 @@
-import { stamped } from '../../service/shadows.ts';
+import { type Shadow, stamped } from '../../service/shadows.ts';
 import { Refusal } from '../../service/types.ts';
 import type { Handlers, HttpPlaneDeps } from '../deps.ts';
 import { pageOf } from '../paging.ts';
@@ -15,13 +15,21 @@ const SHADOWS_PER_PAGE = 25;
 const PAYLOAD_BYTES_MAX = 128 * 1024;
 const TOPIC_BYTES_MAX = 256;
 
-export function iotDataHandlers({ registry, shadows, clock, publish }: HttpPlaneDeps): IotDataHandlers {
+export function iotDataHandlers(deps: HttpPlaneDeps): IotDataHandlers {
+  const { service, registry, shadows, clock, publish } = deps;
   const nowSeconds = (): number => Math.floor(clock.wallMs() / 1000);
   const missing = (thing: string, name: string): Refusal =>
     new Refusal(
       'ResourceNotFound',
       `No shadow exists with name: '${name === '' ? thing : `${thing}~${name}`}'`,
     );
+  /** What is changed over HTTP is told over MQTT, too, when it is durable. */
+  const tell = async (thing: string, name: string, told: Record<string, object>): Promise<void> => {
+    await service.saved();
+    const shadow = `$aws/things/${thing}/shadow${name === '' ? '' : `/name/${name}`}`;
+    for (const [end, body] of Object.entries(told))
+      publish?.(`${shadow}/${end}`, Buffer.from(JSON.stringify(body)), 1);
+  };
   return {
     GetThingShadow: ({ thingName, name = '' }) => {
       const found = shadows.get(thingName, name);
@@ -33,25 +41,37 @@ export function iotDataHandlers({ registry, shadows, clock, publish }: HttpPlane
         timestamp: nowSeconds(),
       };
     },
-    UpdateThingShadow: ({ thingName, name = '' }, { payload }) => {
+    UpdateThingShadow: async ({ thingName, name = '' }, { payload }) => {
       if (payload.length > SHADOW_BYTES_MAX)
         throw new Refusal('RequestEntityTooLarge', 'The payload exceeds the maximum size allowed');
       const { state, version, clientToken } = shadowRequest(payload);
       const timestamp = nowSeconds();
-      const updated = shadows.update(thingName, name, state, timestamp, version);
-      return {
+      const previous = shadows.get(thingName, name);
+      const current = shadows.update(thingName, name, state, timestamp, version);
+      const token = clientToken !== undefined && { clientToken };
+      const accepted = {
         state,
         metadata: stamped(state, timestamp),
-        version: updated.version,
+        version: current.version,
         timestamp,
-        ...(clientToken !== undefined && { clientToken }),
+        ...token,
       };
+      const documents = {
+        ...(previous && { previous: withoutTime(previous) }),
+        current: withoutTime(current),
+        timestamp,
+        ...token,
+      };
+      await tell(thingName, name, { 'update/accepted': accepted, 'update/documents': documents });
+      return accepted;
     },
-    DeleteThingShadow: ({ thingName, name = '' }) => {
+    DeleteThingShadow: async ({ thingName, name = '' }) => {
       const found = shadows.get(thingName, name);
       if (!found) throw missing(thingName, name);
       shadows.delete(thingName, name);
-      return { version: found.version, timestamp: nowSeconds() };
+      const accepted = { version: found.version, timestamp: nowSeconds() };
+      await tell(thingName, name, { 'delete/accepted': accepted });
+      return accepted;
     },
     ListNamedShadowsForThing: ({ thingName, nextToken, pageSize = SHADOWS_PER_PAGE }) => {
       registry.thing(thingName);
@@ -75,6 +95,10 @@ export function iotDataHandlers({ registry, shadows, clock, publish }: HttpPlane
       return {};
     },
   };
+}
+
+function withoutTime({ state, metadata, version }: Shadow): object {
+  return { state, metadata, version };
 }
 
 function shadowRequest(payload: Uint8Array): { state: object; version?: number; clientToken?: string } {
