@@ -15,6 +15,7 @@ const SERVICES: [ServiceName, string][] = [
 ];
 /** In the API today, and not yet in every packaged model. */
 const NEWER = ['StartCommandExecution'];
+const NEWER_MEMBERS = ['beforeSubstitution', 'destinationPackageVersions', 'maintenanceWindows'];
 
 interface Member {
   shape: string;
@@ -53,7 +54,8 @@ describe.skipIf(!existsSync(MODELS)).each(SERVICES)('%s', (service, path) => {
   test.each(rows)('C1 C5 C6: %s has the method, path, members and limits of the model', async (key, row) => {
     const { operations, shapes } = await model();
     const { http, input } = operations[nameOf(key)] ?? expect.unreachable();
-    expect(`${row.method} ${row.path}`).toBe(`${http.method} ${http.requestUri}`);
+    // `{topic+}`: our way to say that the rest of the path is meant; the model has it with MQTT topics alone.
+    expect(`${row.method} ${row.path}`.replace('+}', '}')).toBe(`${http.method} ${http.requestUri}`);
     const shape = input ? shapes[input.shape] : undefined;
     const members = Object.entries(shape?.members ?? {});
     for (const [location, where, ours] of [
@@ -65,12 +67,14 @@ describe.skipIf(!existsSync(MODELS)).each(SERVICES)('%s', (service, path) => {
         ([name, member]) => member.location === location && name !== shape?.payload,
       );
       const names = theirs.map(([name, member]) => (location ? (member.locationName ?? name) : name));
-      const unknown = Object.keys(ours).filter((name) => !names.includes(name));
+      const unknown = Object.keys(ours).filter(
+        (name) => !names.includes(name) && !NEWER_MEMBERS.includes(name),
+      );
       expect(unknown, `${where}: not in the model`).toEqual([]);
       for (const [at, [name, member]] of theirs.entries()) {
         const mine = (ours as Record<string, z.ZodType>)[names[at] ?? ''];
         if (!mine) continue;
-        expect(mine.safeParse(undefined).success, `${name}: may be left out`).toBe(
+        expect(z.object({ name: mine }).safeParse({}).success, `${name}: may be left out`).toBe(
           shape?.required?.includes(name) !== true,
         );
         expectLimits(name, mine, shapes[member.shape] ?? expect.unreachable());

@@ -10,12 +10,8 @@ const ERRORS = [
   'InternalFailureException',
   'MethodNotAllowedException',
 ] as const;
-const SHADOW = [
-  ...ERRORS,
-  'ResourceNotFoundException',
-  'ServiceUnavailableException',
-  'UnsupportedDocumentEncodingException',
-] as const;
+const ENCODED = [...ERRORS, 'ServiceUnavailableException', 'UnsupportedDocumentEncodingException'] as const;
+const SHADOW = [...ENCODED, 'ResourceNotFoundException'] as const;
 const thing = { thingName: m.thingName };
 const shadowName = m.text({ min: 1, max: 64, pattern: '[$a-zA-Z0-9:_-]+' });
 /** A shadow's name goes by `name` in the query. */
@@ -31,7 +27,7 @@ export const iotDataOperations = {
     uri: thing,
     query: named,
     payload: true,
-    errors: [...SHADOW, 'ConflictException', 'RequestEntityTooLargeException'],
+    errors: [...ENCODED, 'ConflictException', 'RequestEntityTooLargeException'],
   }),
   DeleteThingShadow: operation('iot-data', 'DELETE /things/{thingName}/shadow', {
     uri: thing,
@@ -44,7 +40,7 @@ export const iotDataOperations = {
     {
       uri: thing,
       query: m.optional({ nextToken: m.nextToken, pageSize: m.whole(1, 100) }),
-      errors: SHADOW,
+      errors: [...ERRORS, 'ResourceNotFoundException', 'ServiceUnavailableException'],
     },
   ),
   Publish: operation('iot-data', 'POST /topics/{topic+}', {

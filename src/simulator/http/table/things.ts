@@ -66,7 +66,7 @@ export const thingOperations = {
   CreateThingGroup: operation('iot', 'POST /thing-groups/{thingGroupName}', {
     uri: group,
     body: m.optional({ parentGroupName: m.groupName, thingGroupProperties: properties, tags: m.tags }),
-    errors: [...FOUND, 'ResourceAlreadyExistsException'],
+    errors: [...ERRORS, 'ResourceAlreadyExistsException'],
   }),
   DescribeThingGroup: operation('iot', 'GET /thing-groups/{thingGroupName}', { uri: group, errors: FOUND }),
   UpdateThingGroup: operation('iot', 'PATCH /thing-groups/{thingGroupName}', {
