@@ -22,8 +22,7 @@ export interface Backend {
 /** As new: nothing that was made is left, in memory and on disk. */
 export async function clearBackend(backend: Backend): Promise<void> {
   const { service, registry, templates, tags, shadows, objects } = backend;
-  for (const thing of service.things())
-    for (const name of shadows.names(thing)) shadows.delete(thing, name);
+  for (const thing of service.things()) for (const name of shadows.names(thing)) shadows.delete(thing, name);
   service.clear();
   // Those below before those above.
   for (const { thingGroupName } of registry.groups())

@@ -1,4 +1,4 @@
-import { type IClientOptions, type MqttClient, connectAsync } from 'mqtt';
+import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import type { Simulator } from '../../../src/simulator/index.ts';
 import { until } from '../../support/until.ts';
 
@@ -44,7 +44,10 @@ export async function connectJobsDevice(
         body: plain(JSON.parse(payload.toString())) as Body,
       });
   });
-  await mqtt.subscribeAsync([...FILTERS, ...NOTICES].map((filter) => `${prefix}${filter}`), { qos: 1 });
+  await mqtt.subscribeAsync(
+    [...FILTERS, ...NOTICES].map((filter) => `${prefix}${filter}`),
+    { qos: 1 },
+  );
   await mqtt.subscribeAsync(`settled/${thing}/#`, { qos: 1 });
   let told = 0;
   const device: JobsDevice = {

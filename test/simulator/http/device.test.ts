@@ -49,7 +49,10 @@ describe('jobs', () => {
     const stale = () => refusal(update('one', { expectedVersion: 7 }));
     expect(await stale()).toBeInstanceOf(jobsApi.InvalidStateTransitionException);
     bench.simulator.switches.set({ httpStaleVersionError: 'VersionConflictException' });
-    expect(await stale()).toMatchObject({ name: 'VersionConflictException', $metadata: { httpStatusCode: 409 } });
+    expect(await stale()).toMatchObject({
+      name: 'VersionConflictException',
+      $metadata: { httpStatusCode: 409 },
+    });
     // C13: the control plane has its own name, whatever the switch.
     bench.simulator.switches.set({ httpStaleVersionError: 'InvalidStateTransitionException' });
     const cancel = new iotApi.CancelJobExecutionCommand({ jobId: 'one', thingName: 't', expectedVersion: 7 });
@@ -126,9 +129,7 @@ describe('jobs', () => {
   test('N23: a device without MQTT learns of a cancel by asking only', async () => {
     await create('one');
     await update('one');
-    await bench.iot.send(
-      new iotApi.CancelJobExecutionCommand({ jobId: 'one', thingName: 't', force: true }),
-    );
+    await bench.iot.send(new iotApi.CancelJobExecutionCommand({ jobId: 'one', thingName: 't', force: true }));
     const pending = new jobsApi.GetPendingJobExecutionsCommand({ thingName: 't' });
     expect(await bench.jobsData.send(pending)).toMatchObject({ inProgressJobs: [], queuedJobs: [] });
     const describe = new jobsApi.DescribeJobExecutionCommand({ jobId: 'one', thingName: 't' });

@@ -317,6 +317,22 @@ describe('jobs', () => {
     expect(await refusal(refused)).toBeInstanceOf(iotApi.InvalidRequestException);
   });
 
+  test('L8 L11 L13: descriptions, comments, reasons, targets and pages have their bounds', async () => {
+    const invalid = async (call: Promise<unknown>) =>
+      expect(await refusal(call)).toBeInstanceOf(iotApi.InvalidRequestException);
+    await create('one', { description: 'x'.repeat(2028) });
+    for (const description of ['x'.repeat(2029), 'line\nfeed']) await invalid(create('two', { description }));
+    const cancelJob = (more: Partial<iotApi.CancelJobCommandInput>) =>
+      bench.iot.send(new iotApi.CancelJobCommand({ jobId: 'one', ...more }));
+    await invalid(cancelJob({ comment: 'x'.repeat(2029) }));
+    for (const reasonCode of ['X'.repeat(129), 'lower', 'A B']) await invalid(cancelJob({ reasonCode }));
+    await invalid(create('two', { targets: Array.from({ length: 101 }, () => thingArn(THING)) }));
+    const list = (maxResults: number) => bench.iot.send(new iotApi.ListJobsCommand({ maxResults }));
+    for (const maxResults of [0, 251]) await invalid(list(maxResults));
+    for (const maxResults of [1, 250]) expect((await list(maxResults)).jobs?.length).toBe(1);
+    await cancelJob({ comment: 'x'.repeat(2028), reasonCode: 'X'.repeat(128) });
+  });
+
   test('V1: events are configured one by one', async () => {
     await bench.iot.send(
       new iotApi.UpdateEventConfigurationsCommand({ eventConfigurations: { JOB: { Enabled: true } } }),

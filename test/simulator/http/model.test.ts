@@ -41,8 +41,7 @@ interface Model {
 }
 
 describe.skipIf(!existsSync(MODELS)).each(SERVICES)('%s', (service, path) => {
-  const model = async () =>
-    JSON.parse(await readFile(`${MODELS}/${path}/service-2.json`, 'utf8')) as Model;
+  const model = async () => JSON.parse(await readFile(`${MODELS}/${path}/service-2.json`, 'utf8')) as Model;
   const rows = operationsOf(service).filter(([key]) => !NEWER.includes(key));
 
   test('C1: the table is not empty, and every operation is one of AWS', async () => {

@@ -77,9 +77,7 @@ describe('groups', () => {
     await group('coast', 'north');
     await thing('T');
     await join('T', 'coast');
-    const described = await bench.iot.send(
-      new iotApi.DescribeThingGroupCommand({ thingGroupName: 'coast' }),
-    );
+    const described = await bench.iot.send(new iotApi.DescribeThingGroupCommand({ thingGroupName: 'coast' }));
     expect(described.thingGroupMetadata).toMatchObject({
       parentGroupName: 'north',
       rootToParentThingGroups: [{ groupName: 'fleet' }, { groupName: 'north' }],

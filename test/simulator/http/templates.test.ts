@@ -48,7 +48,11 @@ const MANAGED: [name: string, parameters: Record<string, string>, action: object
   ['AWS-Remove-Application', { packages: 'p' }, handler('Remove-Application', 'remove-packages.sh', ['p'])],
   ['AWS-Start-Application', { services: 's' }, handler('Start-Application', 'start-services.sh', ['s'])],
   ['AWS-Stop-Application', { services: 's' }, handler('Stop-Application', 'stop-services.sh', ['s'])],
-  ['AWS-Restart-Application', { services: 's' }, handler('Restart-Application', 'restart-services.sh', ['s'])],
+  [
+    'AWS-Restart-Application',
+    { services: 's' },
+    handler('Restart-Application', 'restart-services.sh', ['s']),
+  ],
   [
     'AWS-Run-Command',
     { command: 'echo,"hello"' },

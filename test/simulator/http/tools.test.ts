@@ -18,7 +18,7 @@ afterEach(async () => {
   await bench.close();
 });
 
-test('C1-C25, D1-D4: the life of a job by boto3, each exception by its class', {
+test('C3-C5, C8, C11-C13, C20, C23-C25, D2-D4, J11: the life of a job by boto3, each exception by its class', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const { stdout } = await run('/usr/bin/python3', [beside('life_of_a_job.py'), bench.simulator.httpUrl]);
