@@ -275,7 +275,7 @@ export const SECTIONS: readonly Section[] = [
   section('What an agent must bear', 'A', {
     1: proved('ask after every CONNACK', ['demo/demo.test.ts', 'the demo keeps the promise']),
     2: proved('subscribed first, asked then', [
-      'transport/contract.test.ts',
+      'transport/contract.ts',
       'is up when all filters are granted',
     ]),
     3: proved('duplicates', ['system/admission.test.ts', 'a notify-next that comes twice, late']),
