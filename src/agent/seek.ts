@@ -41,7 +41,10 @@ export class Seeker {
     const told = this.#offered;
     this.#offered = undefined;
     const front = told && !this.#mayBeLate(told) ? told : await this.#describeNext();
-    return front ? this.#take(front, 'any') : NOTHING;
+    if (front) return this.#take(front, 'any');
+    // A5: what was just told of may not be seen yet; one more look, and not only the heartbeat's.
+    if (told) this.#lookLater();
+    return NOTHING;
   }
 
   /** A3, A4: a message that is not newer than what has been here may come late, and its journal may be forgotten. */
