@@ -30,7 +30,7 @@ program
 
 program
   .command('status')
-  .description('list the jobs that this device knows, from their journals')
+  .description('say what the agent does, and list the jobs that this device knows, from their journals')
   .option(...CONFIG)
   .option(...JSON_OUT)
   .action(async (options: { config?: string; json?: boolean }) =>
@@ -44,6 +44,27 @@ program
   .option(...JSON_OUT)
   .action(async (job: string, options: { config?: string; json?: boolean }) =>
     (await import('./history.ts')).show(job, options),
+  );
+
+program
+  .command('doctor')
+  .description('check configuration, state, machine and link, and say what to do about what is wrong')
+  .option(...CONFIG)
+  .option(...JSON_OUT)
+  .option('--write', "also try what changes the cloud: an empty update of the receipts' shadow")
+  .action(async (options: { config?: string; json?: boolean; write?: boolean }) =>
+    (await import('./doctor/doctor.ts')).doctor(options),
+  );
+
+program
+  .command('policy')
+  .description('print the least AWS IoT policy that this thing needs')
+  .option(...CONFIG)
+  .option('--account <id>', 'AWS account, for the ARNs')
+  .option('--region <region>', 'AWS region; by default the one in connection.url')
+  .option('--fleet', 'for every thing whose client id is its name, by a policy variable')
+  .action(async (options: { config?: string; account?: string; region?: string; fleet?: boolean }) =>
+    (await import('./policy.ts')).policy(options),
   );
 
 try {

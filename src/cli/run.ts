@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type AgentDeps, createAgent } from '../agent/agent.ts';
 import type { Config } from '../config/config.ts';
@@ -18,6 +19,9 @@ import { createMqttjsTransport } from '../transport/mqttjs.ts';
 import type { Transport } from '../transport/port.ts';
 import type { TransportDeps } from '../transport/transport.ts';
 import { CommandFailed } from './command-failed.ts';
+import { controlCommands } from './control/commands.ts';
+import { LinkWatch } from './control/link-watch.ts';
+import { serveControl } from './control/server.ts';
 import { agentSettings, readConfig, stepSettings, transportOptions } from './settings.ts';
 import { packageVersion } from './version.ts';
 
@@ -30,13 +34,20 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   const config = readConfig(configPath);
   const settings = agentSettings(config, configPath);
   const log = createLog(config.logLevel).child({ thing: config.thing });
+  const linkWatch = new LinkWatch(systemClock);
   const transport = await openTransport(config, {
     clock: systemClock,
-    log: (event, fields) => log.info(fields, event),
+    log: (event, fields) => {
+      linkWatch.heard(event, fields);
+      log.info(fields, event);
+    },
   }).catch(asFailure);
   const [boot, machine] = await Promise.all([bootId(), machineId()]);
   await checkStateDirectory(nodeDisk, settings.stateDirectory).catch(asFailure);
-  const lock = await acquireStateLock(nodeDisk, settings.stateDirectory).catch(asFailure);
+  let serve = (socket: Socket): void => void socket.destroy();
+  const lock = await acquireStateLock(nodeDisk, settings.stateDirectory, (socket) => serve(socket)).catch(
+    asFailure,
+  );
 
   const jobs = createJobsClient(transport, config.thing, {
     clock: systemClock,
@@ -89,6 +100,24 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     log,
     ...(onRecord && { onRecord }),
   });
+
+  const commands = controlCommands({
+    facts: {
+      version: packageVersion(),
+      pid: process.pid,
+      thing: config.thing,
+      mode: config.mode,
+      startedAt: new Date(systemClock.wallMs()).toISOString(),
+    },
+    agent,
+    jobs,
+    transport,
+    clock: systemClock,
+    link: () => linkWatch.status(transport, transportOptions(config)),
+    refusedChannels: () => readRefusals(nodeDisk, settings.stateDirectory),
+    requestTimeoutMs: settings.requestTimeoutMs,
+  });
+  serve = serveControl(commands, { clock: systemClock, log });
 
   let draining = false;
   const drain = (signal: NodeJS.Signals): void => {

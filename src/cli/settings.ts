@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import type { AgentSettings } from '../agent/agent.ts';
 import { type Config, defaultConfig } from '../config/config.ts';
+import { CREDENTIAL_KEYS, type CredentialKey, credentialFile } from '../config/credentials.ts';
 import { loadConfig } from '../config/load.ts';
 import { jobsFilters } from '../jobs/topics.ts';
 import type { StepSettings } from '../steps/step.ts';
 import type { TransportOptions, TransportTls } from '../transport/port.ts';
 import { CommandFailed } from './command-failed.ts';
+import { proxyOf } from './proxy.ts';
 
 const SECOND_MS = 1000;
 const MEGABYTE = 1_048_576;
@@ -13,8 +15,6 @@ const FINISH_ATTEMPTS_MAX = 3;
 const PUBLISH_QUEUE_MAX = 100;
 const HEALTHY_AFTER_MS = 30_000;
 /** On the port of HTTPS, AWS tells MQTT with a client certificate by this name. */
-const HTTPS_PORT = '443';
-const AWS_MQTT_ALPN = 'x-amzn-mqtt-ca';
 
 /** Reads a config file; without one, the defaults. Throws with every problem and its place. */
 export function readConfig(path: string | undefined): Config {
@@ -37,7 +37,7 @@ export function readText(path: string): string {
 
 export function agentSettings(config: Config, configPath: string | undefined): AgentSettings {
   const { connection, state, jobs, steps, undo, commit } = config;
-  const own = [configPath, connection.certificate, connection.privateKey, connection.ca];
+  const own = [configPath, ...CREDENTIAL_KEYS.map((key) => credentialOf(config, key))];
   return {
     thing: config.thing,
     stateDirectory: state.directory,
@@ -85,6 +85,7 @@ export function stepSettings({ steps, policy }: Config): StepSettings {
 export function transportOptions(config: Config): TransportOptions {
   const { connection } = config;
   const { username, password } = connection;
+  const proxy = proxyOf(config);
   return {
     url: connection.url,
     clientId: connection.clientId ?? config.thing,
@@ -100,14 +101,28 @@ export function transportOptions(config: Config): TransportOptions {
     tls: tlsOptions(config),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
+    ...(proxy !== undefined && { proxy }),
   };
 }
 
-function tlsOptions({ connection: { url, ca, certificate, privateKey } }: Config): TransportTls {
+/** The file of a certificate, key or CA, wherever the configuration or the service manager has it. */
+export function credentialOf({ connection }: Config, key: CredentialKey): string | undefined {
+  try {
+    return credentialFile(key, connection[key]);
+  } catch (error) {
+    throw new CommandFailed((error as Error).message);
+  }
+}
+
+export function tlsOptions(config: Config): TransportTls {
+  const { alpn, serverName } = config.connection;
+  const texts = CREDENTIAL_KEYS.flatMap((key) => {
+    const path = credentialOf(config, key);
+    return path === undefined ? [] : [[key, readText(path)]];
+  });
   return {
-    ...(new URL(url).port === HTTPS_PORT && { alpn: [AWS_MQTT_ALPN] }),
-    ...(ca !== undefined && { ca: readText(ca) }),
-    ...(certificate !== undefined && { certificate: readText(certificate) }),
-    ...(privateKey !== undefined && { privateKey: readText(privateKey) }),
+    ...(Object.fromEntries(texts) as Partial<Record<CredentialKey, string>>),
+    ...(alpn !== undefined && { alpn }),
+    ...(serverName !== undefined && { serverName }),
   };
 }

@@ -7,6 +7,10 @@ import { z } from 'zod';
  */
 
 const path = z.string().regex(/^\//, 'must be an absolute path');
+/** systemd takes any file name as the name of a credential. */
+const fileOrCredential = z
+  .string()
+  .regex(/^(\/|credential:(?!\.{1,2}$)[^/\0]{1,255}$)/, 'must be an absolute path or credential:NAME');
 const seconds = (min: number, max: number) => z.number().min(min).max(max);
 const grade = z.enum(['full', 'bestEffort', 'none']);
 
@@ -28,9 +32,31 @@ export const configSchema = z.strictObject({
         .default('mqttjs')
         .describe('MQTT library; aws-sdk is the optional package aws-crt, without 32-bit ARM.'),
       clientId: z.string().min(1).max(128).optional().describe('MQTT client id; the thing name by default.'),
-      certificate: path.optional().describe('Client certificate (PEM).'),
-      privateKey: path.optional().describe('Its private key (PEM).'),
-      ca: path.optional().describe('Certificate authorities (PEM); those of Node.js by default.'),
+      certificate: fileOrCredential
+        .optional()
+        .describe('Client certificate (PEM): a path, or credential:NAME of systemd.'),
+      privateKey: fileOrCredential.optional().describe('Its private key (PEM), likewise.'),
+      ca: fileOrCredential
+        .optional()
+        .describe('Certificate authorities (PEM), likewise; those of Node.js by default.'),
+      serverName: z
+        .string()
+        .min(1)
+        .max(253)
+        .optional()
+        .describe('Name that the server must prove (SNI); the host of the url by default.'),
+      alpn: z
+        .array(z.string().min(1).max(255))
+        .max(8)
+        .optional()
+        .describe('Protocols offered in TLS; ["x-amzn-mqtt-ca"] on port 443 by default.'),
+      proxy: z
+        .string()
+        .regex(/^(environment|http:\/\/\S+)$/, 'must look like http://host:port, or be "environment"')
+        .optional()
+        .describe(
+          'HTTP proxy for mqtts, http://[USER:PASSWORD@]HOST:PORT; or "environment": HTTPS_PROXY and NO_PROXY.',
+        ),
       username: z.string().max(256).optional().describe('For brokers that want one.'),
       password: z.string().max(256).optional().describe('For brokers that want one.'),
       keepAliveSeconds: seconds(5, 1200).default(60).describe('MQTT keep-alive.'),

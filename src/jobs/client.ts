@@ -14,7 +14,7 @@ import {
   readUpdateAccepted,
   type UpdateAccepted,
 } from './messages.ts';
-import { jobsPrefix, RECEIPT_SHADOW, shadowPrefix } from './topics.ts';
+import { jobsPrefix, requestTopics } from './topics.ts';
 
 export type { UpdateAccepted } from './messages.ts';
 
@@ -71,6 +71,7 @@ interface Waiting {
 
 export function createJobsClient(transport: Transport, thing: string, deps: JobsClientDeps): JobsClient {
   const prefix = jobsPrefix(thing);
+  const topics = requestTopics(thing);
   const waiting = new Map<string, Waiting>();
   const listeners = new Set<JobsListener>();
 
@@ -140,19 +141,19 @@ export function createJobsClient(transport: Transport, thing: string, deps: Jobs
   }
 
   return {
-    getPending: () => request(`${prefix}get`, {}, readPending),
+    getPending: () => request(topics.pending, {}, readPending),
     async describe(jobId, body) {
-      const reply = await request(`${prefix}${jobId}/get`, body, readDescribed);
+      const reply = await request(topics.describe(jobId), body, readDescribed);
       return reply.kind === 'accepted' ? { kind: 'accepted', value: reply.value.execution } : reply;
     },
     update: (jobId, body) =>
       request(
-        `${prefix}${jobId}/update`,
+        topics.update(jobId),
         { ...body, statusDetails: legalDetails(body.statusDetails) },
         readUpdateAccepted,
       ),
     updateShadow: (reported) =>
-      request(`${shadowPrefix(thing, RECEIPT_SHADOW)}update`, { state: { reported } }, (body) => ({ body })),
+      request(topics.receiptShadow, { state: { reported } }, (body) => ({ body })),
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -10,6 +10,22 @@ export function shadowPrefix(thing: string, name: string): string {
 /** The named shadow that receipts go to. */
 export const RECEIPT_SHADOW = 'evenkeel';
 
+/** All that the agent publishes to, besides a receipt topic of the configuration. */
+export function requestTopics(thing: string): {
+  pending: string;
+  describe(jobId: string): string;
+  update(jobId: string): string;
+  receiptShadow: string;
+} {
+  const jobs = jobsPrefix(thing);
+  return {
+    pending: `${jobs}get`,
+    describe: (jobId) => `${jobs}${jobId}/get`,
+    update: (jobId) => `${jobs}${jobId}/update`,
+    receiptShadow: `${shadowPrefix(thing, RECEIPT_SHADOW)}update`,
+  };
+}
+
 /** All that the agent listens to; at most eight, one SUBSCRIBE packet (L20). */
 export function jobsFilters(thing: string): string[] {
   const jobs = jobsPrefix(thing);

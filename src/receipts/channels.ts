@@ -1,6 +1,6 @@
 import type { Clock } from '../host/clock.ts';
 import type { JobsClient } from '../jobs/client.ts';
-import { RECEIPT_SHADOW, shadowPrefix } from '../jobs/topics.ts';
+import { requestTopics } from '../jobs/topics.ts';
 import { type Transport, TransportError } from '../transport/port.ts';
 import { type Receipt, reportedOf } from './receipt.ts';
 import type { ChannelName } from './refusals.ts';
@@ -35,7 +35,7 @@ const FORBIDDEN = ['401', '403'];
 export function shadowChannel(deps: ChannelDeps): Channel {
   return {
     name: 'shadow',
-    topic: `${shadowPrefix(deps.thing, RECEIPT_SHADOW)}update`,
+    topic: requestTopics(deps.thing).receiptShadow,
     send: (receipt) =>
       watchingLink(deps, async () => {
         const reply = await deps.jobs.updateShadow(reportedOf(receipt));

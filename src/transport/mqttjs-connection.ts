@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type IConnackPacket, MqttClient, type Packet } from 'mqtt';
 import { after, type TransportClock } from './clock.ts';
 import {
@@ -30,7 +30,7 @@ export class MqttjsConnection implements Connection {
   readonly #options: TransportOptions;
   readonly #clock: TransportClock;
   readonly #events: ConnectionEvents;
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   /** A client for each connection: whatever mqtt.js remembers of it ends with it. */
   readonly #client: MqttClient;
   readonly #pings: Pings;
@@ -45,7 +45,7 @@ export class MqttjsConnection implements Connection {
     this.#options = options;
     this.#clock = clock;
     this.#events = events;
-    this.#socket = openSocket(endpoint, options.tls);
+    this.#socket = openSocket(endpoint, options.tls, options.proxy);
     this.#socket.once(endpoint.secure ? 'secureConnect' : 'connect', () => {
       this.#established = true;
     });

@@ -67,6 +67,8 @@ export interface TransportOptions {
   publishRate?: { perSecond: number; burst: number };
   backoff: { firstMs: number; maxMs: number; healthyAfterMs: number };
   tls?: TransportTls;
+  /** HTTP proxy to tunnel through, `http://[user:password@]host:port`. */
+  proxy?: string;
   username?: string;
   password?: string;
   /** Absent: MQTT 5, and 3.1.1 where a broker does not want it. */

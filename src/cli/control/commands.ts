@@ -1,0 +1,82 @@
+import type { Agent, AgentStatus } from '../../agent/agent.ts';
+import type { Clock } from '../../host/clock.ts';
+import type { JobsClient, Reply } from '../../jobs/client.ts';
+import type { Refusals } from '../../receipts/refusals.ts';
+import type { Transport } from '../../transport/port.ts';
+import type { LinkStatus } from './link-watch.ts';
+import type { ControlCommands } from './server.ts';
+
+/** Answer to `status`. */
+export interface LiveStatus {
+  version: string;
+  pid: number;
+  thing: string;
+  mode: string;
+  startedAt: string;
+  agent: AgentStatus;
+  link: LinkStatus;
+  refusedChannels: Refusals;
+}
+
+/** Answer to `check`: what `doctor` can learn from an agent whose session it must not take over (L26). */
+export interface LiveCheck extends LiveStatus {
+  /** Absent while the link is down. */
+  roundTrip?: { ok: true; ms: number } | { ok: false; reason: string };
+  describe?: { kind: 'accepted' } | { kind: 'rejected' | 'noAnswer'; reason: string };
+}
+
+export interface CommandDeps {
+  facts: Pick<LiveStatus, 'version' | 'pid' | 'thing' | 'mode' | 'startedAt'>;
+  agent: Pick<Agent, 'status'>;
+  jobs: Pick<JobsClient, 'describe'>;
+  transport: Pick<Transport, 'up' | 'roundTrip'>;
+  clock: Pick<Clock, 'monotonicMs'>;
+  link(): LinkStatus;
+  refusedChannels(): Promise<Refusals>;
+  requestTimeoutMs: number;
+}
+
+/** All that the agent can be asked on its socket. */
+export function controlCommands(deps: CommandDeps): ControlCommands {
+  const status = async (): Promise<LiveStatus> => ({
+    ...deps.facts,
+    agent: deps.agent.status(),
+    link: deps.link(),
+    refusedChannels: await deps.refusedChannels(),
+  });
+  return {
+    status,
+    check: async (): Promise<LiveCheck> => {
+      if (!deps.transport.up) return await status();
+      const roundTrip = await pinged(deps);
+      // Describing `$next` changes nothing and starts nothing (P19).
+      const describe = said(await deps.jobs.describe('$next', { includeJobDocument: false }));
+      return { ...(await status()), roundTrip, describe };
+    },
+  };
+}
+
+async function pinged({
+  transport,
+  clock,
+  requestTimeoutMs,
+}: CommandDeps): Promise<NonNullable<LiveCheck['roundTrip']>> {
+  const beganMs = clock.monotonicMs();
+  try {
+    await transport.roundTrip(requestTimeoutMs);
+    return { ok: true, ms: Math.round(clock.monotonicMs() - beganMs) };
+  } catch (error) {
+    return { ok: false, reason: (error as Error).message };
+  }
+}
+
+function said(reply: Reply<unknown>): NonNullable<LiveCheck['describe']> {
+  switch (reply.kind) {
+    case 'accepted':
+      return { kind: 'accepted' };
+    case 'rejected':
+      return { kind: 'rejected', reason: `${reply.rawCode}: ${reply.message}` };
+    case 'noAnswer':
+      return reply;
+  }
+}

@@ -1,0 +1,50 @@
+import type { Socket } from 'node:net';
+
+/**
+ * What is said on the agent's socket: one line of JSON to it, one line of JSON back, then it closes. Only the owner of
+ * the state directory (and root) gets there.
+ */
+
+export interface Request {
+  command: string;
+  [argument: string]: unknown;
+}
+
+/** A refusal is a value: `code` for programs, `message` for people. */
+export type Answer<T = unknown> =
+  | { ok: true; value: T }
+  | { ok: false; error: { code: ControlErrorCode; message: string } };
+
+export type ControlErrorCode = 'badRequest' | 'unknownCommand' | 'refused' | 'failed';
+
+export const REQUEST_BYTES_MAX = 64 * 1024;
+export const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
+
+const NEWLINE = 0x0a;
+
+/** The first line that comes; `undefined` when the peer ends before it has said one. Rejects when it is too long. */
+export function readLine(socket: Socket, bytesMax: number): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const onData = (chunk: Buffer): void => {
+      const end = chunk.indexOf(NEWLINE);
+      chunks.push(end < 0 ? chunk : chunk.subarray(0, end));
+      bytes += chunk.length;
+      if (bytes > bytesMax) {
+        socket.off('data', onData);
+        reject(new Error(`longer than ${bytesMax} bytes`));
+      } else if (end >= 0) {
+        socket.off('data', onData);
+        resolve(Buffer.concat(chunks).toString());
+      }
+    };
+    socket.on('data', onData);
+    socket.once('close', () => resolve(undefined));
+    socket.once('error', () => resolve(undefined));
+  });
+}
+
+export function writeLine(socket: Socket, value: object): void {
+  socket.end(`${JSON.stringify(value)}\n`);
+}

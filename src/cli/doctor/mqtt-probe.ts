@@ -1,0 +1,197 @@
+import type { Duplex } from 'node:stream';
+import { generate, type Packet, parser } from 'mqtt-packet';
+import { within } from '../../host/within.ts';
+import { openSocket } from '../../transport/endpoint.ts';
+import type { MqttVersion } from '../../transport/protocol-version.ts';
+import { errorWords, reasonWords } from '../../transport/reasons.ts';
+import type { DoctorHost } from './host.ts';
+import type { Target } from './target.ts';
+
+/** How a connection ended that was to say something. `code`: the reason in a DISCONNECT or CONNACK, where there was one. */
+export class LinkEnded extends Error {
+  readonly code: number | undefined;
+  constructor(words: string, code?: number) {
+    super(words);
+    this.name = 'LinkEnded';
+    this.code = code;
+  }
+}
+
+type Of<C extends Packet['cmd']> = Extract<Packet, { cmd: C }>;
+
+const ANSWER_LIMIT_MS = 10_000;
+const KEEP_ALIVE_SECONDS = 60;
+
+/** One connection that says one packet at a time and waits for its answer: what a client library hides is what is wanted here. */
+export class MqttProbe {
+  readonly version: MqttVersion;
+  readonly #socket: Duplex;
+  readonly #host: DoctorHost;
+  readonly #waiting = new Set<(packet: Packet) => void>();
+  readonly #ended = new Set<(end: LinkEnded) => void>();
+  #end: LinkEnded | undefined;
+  #lastId = 0;
+
+  private constructor(socket: Duplex, version: MqttVersion, host: DoctorHost) {
+    this.#socket = socket;
+    this.version = version;
+    this.#host = host;
+    const reader = parser({ protocolVersion: version });
+    reader.on('packet', (packet: Packet) => this.#received(packet));
+    reader.on('error', (error: Error) =>
+      this.#over(new LinkEnded(`the broker does not speak MQTT: ${error.message}`)),
+    );
+    socket.on('data', (chunk: Buffer) => reader.parse(chunk));
+    socket.on('error', (error) => this.#over(new LinkEnded(errorWords(error))));
+    socket.once('close', () => this.#over(new LinkEnded('the broker hung up')));
+  }
+
+  /** Connects and has CONNACK; throws `LinkEnded` where it is refused. */
+  static async connect(target: Target, version: MqttVersion, host: DoctorHost): Promise<MqttProbe> {
+    const { endpoint, tls, proxy, clientId, config } = target;
+    const { username, password } = config.connection;
+    const probe = new MqttProbe(openSocket(endpoint, tls, proxy), version, host);
+    const connected = endpoint.secure ? 'secureConnect' : 'connect';
+    try {
+      await probe.#until(
+        (done) => void probe.#socket.once(connected, () => done(undefined)),
+        'no connection',
+      );
+      const connack = probe.#next('connack', () => true, 'no CONNACK');
+      probe.#send({
+        cmd: 'connect',
+        protocolId: 'MQTT',
+        protocolVersion: version,
+        clean: true,
+        clientId,
+        keepalive: KEEP_ALIVE_SECONDS,
+        ...(username !== undefined && { username }),
+        ...(password !== undefined && { password: Buffer.from(password) }),
+      });
+      const { reasonCode, returnCode } = await connack;
+      const code = reasonCode ?? returnCode ?? 0;
+      if (code !== 0) throw new LinkEnded(`the broker refuses: ${reasonWords(code)}`, code);
+      return probe;
+    } catch (error) {
+      probe.close();
+      if (error instanceof LinkEnded && error.message === 'the broker hung up')
+        throw new LinkEnded('the broker hung up before CONNACK');
+      throw error;
+    }
+  }
+
+  /** The broker's reason code for one filter. */
+  async subscribe(filter: string): Promise<number> {
+    const messageId = this.#id();
+    const answer = this.#next('suback', (packet) => packet.messageId === messageId, 'no SUBACK');
+    this.#send({ cmd: 'subscribe', messageId, subscriptions: [{ topic: filter, qos: 1 }] });
+    return Number((await answer).granted[0]);
+  }
+
+  /**
+   * Sends a request of AWS IoT and waits for its answer. Throws `LinkEnded` when the broker refuses the message or ends
+   * the link; `undefined` when it takes it and no answer comes.
+   */
+  async request(
+    topic: string,
+    body: object,
+  ): Promise<{ accepted: boolean; body: Record<string, unknown> } | undefined> {
+    const clientToken = this.#host.clock.uuid();
+    const messageId = this.#id();
+    const isAnswer = ({ topic: on, payload }: Of<'publish'>): boolean =>
+      on.startsWith(`${topic}/`) && payload.toString().includes(clientToken);
+    const answer = this.#next('publish', isAnswer, 'no answer');
+    answer.catch(() => undefined);
+    const acknowledged = this.#next('puback', (packet) => packet.messageId === messageId, 'no PUBACK');
+    acknowledged.catch(() => undefined);
+    const payload = JSON.stringify({ ...body, clientToken });
+    this.#send({ cmd: 'publish', topic, payload, messageId, qos: 1, retain: false, dup: false });
+    const code = (await Promise.race([acknowledged, answer.then(() => undefined)]))?.reasonCode ?? 0;
+    if (code >= 0x80) throw new LinkEnded(`the broker refuses: ${reasonWords(code)}`, code);
+    try {
+      const packet = await answer;
+      return {
+        accepted: packet.topic.endsWith('/accepted'),
+        body: JSON.parse(packet.payload.toString()) as Record<string, unknown>,
+      };
+    } catch (error) {
+      if (error instanceof LinkEnded) throw error;
+      return undefined;
+    }
+  }
+
+  /** Waits, and does nothing; resolves to how the link ended meanwhile, if it did. */
+  async hold(limitMs: number): Promise<LinkEnded | undefined> {
+    const waited = new AbortController();
+    const ended = new Promise<LinkEnded>((resolve) => this.#onEnd(resolve));
+    const time = this.#host.clock.sleep(limitMs, waited.signal).catch(() => undefined);
+    const first = await Promise.race([ended, time.then(() => undefined)]);
+    waited.abort();
+    return first;
+  }
+
+  close(): void {
+    if (this.#end === undefined && this.#socket.writable)
+      this.#socket.end(generate({ cmd: 'disconnect' } as Packet, { protocolVersion: this.version }));
+    const socket = this.#socket;
+    socket.once('finish', () => socket.destroy());
+    if (this.#end !== undefined || !socket.writable) socket.destroy();
+  }
+
+  #id(): number {
+    this.#lastId += 1;
+    return this.#lastId;
+  }
+
+  #send(packet: Packet): void {
+    if (this.#end === undefined) this.#socket.write(generate(packet, { protocolVersion: this.version }));
+  }
+
+  #received(packet: Packet): void {
+    if (packet.cmd === 'disconnect') {
+      const code = packet.reasonCode ?? 0;
+      this.#over(new LinkEnded(`the broker ended the connection: ${reasonWords(code)}`, code));
+    }
+    if (packet.cmd === 'publish' && packet.qos === 1 && packet.messageId !== undefined)
+      this.#send({ cmd: 'puback', messageId: packet.messageId });
+    for (const waiting of [...this.#waiting]) waiting(packet);
+  }
+
+  #next<C extends Packet['cmd']>(cmd: C, fits: (packet: Of<C>) => boolean, late: string): Promise<Of<C>> {
+    let waiting: ((packet: Packet) => void) | undefined;
+    return this.#until<Of<C>>((done) => {
+      waiting = (packet) => {
+        if (packet.cmd === cmd && fits(packet as Of<C>)) done(packet as Of<C>);
+      };
+      this.#waiting.add(waiting);
+    }, late).finally(() => waiting && this.#waiting.delete(waiting));
+  }
+
+  /** Resolves with what `begin` is told; rejects when the link ends, or when it takes too long. */
+  #until<T>(begin: (done: (value: T) => void) => void, late: string): Promise<T> {
+    const { clock } = this.#host;
+    return within(ANSWER_LIMIT_MS, clock, new AbortController().signal, (signal) => {
+      return new Promise<T>((resolve, reject) => {
+        this.#onEnd(reject);
+        signal.addEventListener(
+          'abort',
+          () => reject(new Error(`${late} within ${ANSWER_LIMIT_MS / 1000} s`)),
+          { once: true },
+        );
+        begin(resolve);
+      });
+    });
+  }
+
+  #onEnd(listener: (end: LinkEnded) => void): void {
+    if (this.#end) listener(this.#end);
+    else this.#ended.add(listener);
+  }
+
+  #over(end: LinkEnded): void {
+    this.#end ??= end;
+    for (const listener of this.#ended) listener(this.#end);
+    this.#ended.clear();
+    this.#socket.destroy();
+  }
+}
