@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import { jobsFilters, requestTopics } from '../jobs/topics.ts';
+import { jobsFilters, jobsPrefix, requestTopics } from '../jobs/topics.ts';
 import { CommandFailed } from './command-failed.ts';
 import { readConfig } from './settings.ts';
 
@@ -39,7 +39,6 @@ type Uses = Pick<Config, 'thing' | 'receipts'> & { connection: Pick<Config['conn
 export function usesOf({ thing, connection, receipts }: Uses): Record<PolicyAction, readonly string[]> {
   const topics = requestTopics(thing);
   const shadow = receipts.shadow ? [topics.receiptShadow] : [];
-  const filters = jobsFilters(thing);
   return {
     'iot:Connect': [connection.clientId ?? thing],
     'iot:Publish': [
@@ -49,8 +48,9 @@ export function usesOf({ thing, connection, receipts }: Uses): Record<PolicyActi
       ...shadow,
       ...(receipts.topic === undefined ? [] : [receipts.topic]),
     ],
-    'iot:Subscribe': filters,
-    'iot:Receive': filters.map((filter) => filter.replaceAll('+', '*')),
+    'iot:Subscribe': jobsFilters(thing),
+    // Nothing comes but by a filter or as the answer to a request (T4); naming each again would fill the policy.
+    'iot:Receive': [`${jobsPrefix(thing)}*`, `${topics.receiptShadow}/*`],
   };
 }
 

@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Simulator } from '../../src/simulator/index.ts';
 import { thingArn } from '../../src/simulator/service/jobs-service.ts';
@@ -12,6 +14,7 @@ import { receiptOf, type Stage, stage } from './small-job.ts';
  */
 
 const TEST_MS = 90_000;
+const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
 
 let simulator: Simulator;
 let scene: Stage;
@@ -107,6 +110,25 @@ async function ordinaryRuns(): Promise<void> {
   expect(await ranOrdinary()).toBe(true);
 }
 
+/** What a person at the device is told. */
+async function doctorNames(path: string): Promise<void> {
+  const args = [MAIN, 'doctor', '--json', '--config', scene.device.config];
+  const ended = promisify(execFile)(process.execPath, args);
+  const { code, stdout } = await ended.then(
+    (well) => ({ code: 0, ...well }),
+    (error: unknown) => error as { code: number; stdout: string },
+  );
+  expect({ code, report: JSON.parse(stdout) as unknown }).toMatchObject({
+    code: 1,
+    report: {
+      cause: {
+        name: 'journals',
+        detail: expect.stringContaining(`INCONSISTENT, neither old nor new: ${path}`) as string,
+      },
+    },
+  });
+}
+
 function fixes(script: string, accept: readonly string[] = []): object {
   return { repair: true, accept, steps: [action('repair', 'runCommand', shell(script))] };
 }
@@ -130,6 +152,7 @@ test('a job that fails is REJECTED; only a repair runs, across restarts, until i
   await staysMarked();
 
   await device.stop('SIGKILL');
+  await doctorNames(device.path('etc/app.conf'));
   await device.start();
   createJob(
     'mends-it',

@@ -40,8 +40,10 @@ export async function mqttChecks(
       findings.push(await subscribeCheck(session, filter, target));
     findings.push(...(await requestChecks(session, target, options, host)));
   } catch (error) {
-    if (error instanceof TakenOver) findings.push(clientIdInUse(target, error));
-    else findings.push(connectFailure(target, (error as Error).message));
+    // It was still our own when it was watched.
+    if (error instanceof TakenOver)
+      return [...findings.filter(({ name }) => name !== 'client id'), clientIdInUse(target, error)];
+    findings.push(connectFailure(target, (error as Error).message));
   } finally {
     session.close();
   }

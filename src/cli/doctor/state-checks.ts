@@ -11,13 +11,15 @@ import type { DoctorHost } from './host.ts';
 
 const MEGABYTE = 1_048_576;
 const OTHERS = 0o077;
+/** It asks the broker twice, and each may take `jobs.requestTimeoutSeconds`. */
+const CHECK_LIMIT_MS = 30_000;
 
 export type Owner = { kind: 'none' } | { kind: 'agent'; check: LiveCheck } | { kind: 'mute'; reason: string };
 
 /** Who owns the directory now. A running agent has checked its link for us. */
 export async function findOwner({ state }: Config, host: DoctorHost): Promise<Owner> {
   try {
-    const answer = await askAgent<LiveCheck>(state.directory, { command: 'check' }, host);
+    const answer = await askAgent<LiveCheck>(state.directory, { command: 'check' }, host, CHECK_LIMIT_MS);
     if (!answer) return { kind: 'none' };
     if (answer.ok) return { kind: 'agent', check: answer.value };
     return { kind: 'mute', reason: `it answers: ${answer.error.message}` };
@@ -150,7 +152,7 @@ async function journalsIn(config: Config): Promise<Finding[]> {
     ...corrupt.map(({ key, wrong }) =>
       fail(
         name,
-        `the journal ${key} is corrupt: ${wrong}`,
+        `the journal ${key} is corrupt: ${(wrong ?? '').replace(/^internal error: /, '')}`,
         'the disk lost what was written; the device starts nothing but a repair job ("repair": true)',
       ),
     ),
