@@ -150,6 +150,8 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
 
 async function openTransport(config: Config, deps: TransportDeps): Promise<Transport> {
   const options = transportOptions(config);
+  if (config.connection.transport === 'aws-sdk' && options.proxy !== undefined)
+    throw new Error('cannot use connection.proxy with transport: aws-sdk; the transport mqttjs can');
   return config.connection.transport === 'aws-sdk'
     ? await createCrtTransport(options, deps)
     : createMqttjsTransport(options, deps);

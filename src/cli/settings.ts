@@ -14,7 +14,6 @@ const MEGABYTE = 1_048_576;
 const FINISH_ATTEMPTS_MAX = 3;
 const PUBLISH_QUEUE_MAX = 100;
 const HEALTHY_AFTER_MS = 30_000;
-/** On the port of HTTPS, AWS tells MQTT with a client certificate by this name. */
 
 /** Reads a config file; without one, the defaults. Throws with every problem and its place. */
 export function readConfig(path: string | undefined): Config {

@@ -152,8 +152,7 @@ export function createJobsClient(transport: Transport, thing: string, deps: Jobs
         { ...body, statusDetails: legalDetails(body.statusDetails) },
         readUpdateAccepted,
       ),
-    updateShadow: (reported) =>
-      request(topics.receiptShadow, { state: { reported } }, (body) => ({ body })),
+    updateShadow: (reported) => request(topics.receiptShadow, { state: { reported } }, (body) => ({ body })),
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -2,6 +2,7 @@ import { rootCertificates } from 'node:tls';
 import { type CrtApi, loadCrt } from './crt-api.ts';
 import { crtWords } from './crt-client.ts';
 import { CrtConnection } from './crt-connection.ts';
+import { alpnOf } from './endpoint.ts';
 import type { Transport, TransportOptions, TransportTls } from './port.ts';
 import { createTransport, type TransportDeps } from './transport.ts';
 
@@ -31,18 +32,23 @@ export async function createCrtTransport(
   let tlsContext: unknown;
   return createTransport(options, deps, (settings, events) => {
     // Kept: it is the same for every connection, and the CRT frees one only when the collector comes by.
-    if (settings.endpoint.secure) tlsContext ??= createTlsContext(crt, options.tls ?? {});
+    if (settings.endpoint.secure)
+      tlsContext ??= createTlsContext(crt, options.tls ?? {}, alpnOf(settings.endpoint, options.tls));
     return new CrtConnection(settings, events, crt, tlsContext);
   });
 }
 
-function createTlsContext(crt: CrtApi, { ca, certificate, privateKey, alpn }: TransportTls): unknown {
+function createTlsContext(
+  crt: CrtApi,
+  { ca, certificate, privateKey }: TransportTls,
+  alpn: readonly string[],
+): unknown {
   const options = new crt.io.TlsContextOptions();
   if (certificate !== undefined) options.certificate = certificate;
   if (privateKey !== undefined) options.private_key = privateKey;
   // Those of Node.js by default, as with mqtt.js, and not whatever this machine has.
   options.certificate_authority = ca ?? rootCertificates.join('\n');
-  if (alpn !== undefined) options.alpn_list = [...alpn];
+  if (alpn.length > 0) options.alpn_list = [...alpn];
   try {
     return new crt.io.ClientTlsContext(options);
   } catch (error) {
