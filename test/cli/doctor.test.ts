@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import type { Report } from '../../src/cli/doctor/finding.ts';
 import { mosquitto } from '../support/brokers.ts';
 import { createAuthority, type Issued, type TestAuthority } from '../support/certificates.ts';
-import { brokerThat, createPatient, finding, HURRIED, listen, type Patient } from './patient.ts';
+import { answering, brokerThat, createPatient, finding, HURRIED, listen, type Patient } from './patient.ts';
 
 /** Faults on the way to the broker, from the name to the handshake: each is arranged, and its cause has to be named. */
 
@@ -46,7 +46,7 @@ function to(url: string, change: Record<string, unknown> = {}): Record<string, u
 }
 
 async function tlsBroker(options: TlsOptions = {}): Promise<string> {
-  const port = await brokerThat(() => undefined, patient, {
+  const port = await brokerThat(answering, patient, {
     cert: server.cert,
     key: server.key,
     ca: authority.ca,

@@ -94,7 +94,7 @@ export async function listen(server: Server, patient: Patient, host = '127.0.0.1
 }
 
 /** What a broker of the test says to a packet; nothing where it returns nothing, and it hangs up on `end`. */
-export type Reply = (packet: Packet, version: number) => Packet | 'end' | undefined;
+export type Reply = (packet: Packet, version: number) => Packet | Packet[] | 'end' | undefined;
 
 /** A broker that grants everything, unless `reply` says something else. */
 export async function brokerThat(reply: Reply, patient: Patient, tls?: TlsOptions): Promise<number> {
@@ -105,11 +105,28 @@ export async function brokerThat(reply: Reply, patient: Patient, tls?: TlsOption
       if (packet.cmd === 'connect') version = packet.protocolVersion ?? 4;
       const said = reply(packet, version) ?? granted(packet);
       if (said === 'end') socket.destroy();
-      else if (said) socket.write(generate(said, { protocolVersion: version }));
+      else for (const one of [said ?? []].flat()) socket.write(generate(one, { protocolVersion: version }));
     });
     socket.on('data', (chunk: Buffer) => reader.parse(chunk));
   };
   return await listen(tls ? createTlsServer(tls, serve) : createServer(serve), patient);
+}
+
+/** Answers a request of the jobs protocol, as the service does for a job that it does not know. */
+export function answering(packet: Packet): Packet[] | undefined {
+  if (packet.cmd !== 'publish') return undefined;
+  const { clientToken } = JSON.parse(packet.payload.toString()) as { clientToken: string };
+  const unknown = packet.topic.endsWith('/update');
+  const body = unknown ? { clientToken, code: 'ResourceNotFound', message: 'no' } : { clientToken };
+  const answer: Packet = {
+    cmd: 'publish',
+    topic: `${packet.topic}/${unknown ? 'rejected' : 'accepted'}`,
+    payload: JSON.stringify(body),
+    qos: 0,
+    dup: false,
+    retain: false,
+  };
+  return [{ cmd: 'puback', messageId: packet.messageId ?? 0 }, answer];
 }
 
 function granted(packet: Packet): Packet | undefined {

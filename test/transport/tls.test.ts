@@ -3,8 +3,7 @@ import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import { generate, parser } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
-import { transportOptions } from '../../src/cli/settings.ts';
-import { configSchema } from '../../src/config/config.ts';
+import { alpnOf, parseEndpoint } from '../../src/transport/endpoint.ts';
 import type { Transport, TransportTls } from '../../src/transport/port.ts';
 import { connack } from '../support/fake-broker.ts';
 import { until } from '../support/until.ts';
@@ -100,8 +99,7 @@ describe.each(WAYS)('$adapter, MQTT version $mqttVersion', ({ adapter, mqttVersi
 });
 
 test('on port 443 the agent asks for MQTT by the name that AWS gives it there, and nowhere else', () => {
-  const alpn = (url: string): readonly string[] | undefined =>
-    transportOptions(configSchema.parse({ connection: { url } })).tls?.alpn;
+  const alpn = (url: string): readonly string[] => alpnOf(parseEndpoint(url));
   expect(alpn('mqtts://a-ats.iot.eu-west-1.amazonaws.com:443')).toEqual(['x-amzn-mqtt-ca']);
-  expect(alpn('mqtts://a-ats.iot.eu-west-1.amazonaws.com:8883')).toBeUndefined();
+  expect(alpn('mqtts://a-ats.iot.eu-west-1.amazonaws.com:8883')).toEqual([]);
 });
