@@ -82,7 +82,7 @@ export async function createAuthority(directory: string, commonName: string): Pr
       ]);
       const dates = [from ?? new Date(Date.now() - DAY_MS), to ?? new Date(Date.now() + 90 * DAY_MS)];
       const [start = '', end = ''] = dates.map(
-        (date) => `${date.toISOString().replaceAll(/[-:T]|\.\d+/g, '')}`,
+        (date) => date.toISOString().replaceAll(/[-:T]|\.\d+/g, ''),
       );
       const signed = [
         '-config',
