@@ -81,9 +81,7 @@ export async function createAuthority(directory: string, commonName: string): Pr
         `${stem}.csr`,
       ]);
       const dates = [from ?? new Date(Date.now() - DAY_MS), to ?? new Date(Date.now() + 90 * DAY_MS)];
-      const [start = '', end = ''] = dates.map(
-        (date) => date.toISOString().replaceAll(/[-:T]|\.\d+/g, ''),
-      );
+      const [start = '', end = ''] = dates.map((date) => date.toISOString().replaceAll(/[-:T]|\.\d+/g, ''));
       const signed = [
         '-config',
         `${stem}.cnf`,
