@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
-import type { Plan } from '../document/plan.ts';
+import { namesOf, type Plan } from '../document/plan.ts';
 
 /** Where Debian keeps what a connection depends on. */
 const LINK_PATHS = [
@@ -27,10 +27,7 @@ export function touchesLink(plan: Plan, own: readonly string[]): boolean {
   const roots = [...LINK_PATHS, ...own];
   const within = (path: string, root: string): boolean => path === root || path.startsWith(`${root}/`);
   return plan.steps.some(({ touches }) =>
-    touches
-      .filter((id) => id.startsWith('path:'))
-      .map((id) => id.slice('path:'.length))
-      .some((path) => roots.some((root) => within(path, root) || within(root, path))),
+    namesOf('path', touches).some((path) => roots.some((root) => within(path, root) || within(root, path))),
   );
 }
 

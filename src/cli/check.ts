@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type Admission, admit } from '../agent/admission.ts';
 import { readDocument } from '../document/document.ts';
-import type { PlanStep } from '../document/plan.ts';
+import { type PlanStep, resourceOf } from '../document/plan.ts';
 import { bootId } from '../host/boot.ts';
 import { systemClock } from '../host/clock.ts';
 import { nodeDisk } from '../host/node-disk.ts';
@@ -52,7 +52,7 @@ function described(steps: readonly PlanStep[], admission: Admission): string {
     const grade = admission.kind === 'admissible' ? admission.grades[step.index] : step.grade;
     return [
       `${step.index + 1}. ${step.name} (${step.type}${step.pivot ? ', pivot' : ''})`,
-      `   touches  ${step.touches.map((id) => id.slice('path:'.length)).join(', ') || 'nothing that it declares'}`,
+      `   touches  ${step.touches.map((id) => resourceOf(id).name).join(', ') || 'nothing that it declares'}`,
       `   undo     ${undoWords(step)}`,
       `   grade    ${grade}`,
     ];

@@ -17,7 +17,7 @@ import {
   type Values,
   whole,
 } from './members.ts';
-import type { Grade, PlanStep, StepBase } from './plan.ts';
+import type { Grade, PlanStep, ResourceId, StepBase } from './plan.ts';
 
 /** One action of a document, read into one step of the plan. The tables below are the published schema too. */
 
@@ -167,7 +167,13 @@ export function readAction(fields: Fields, facts: ActionFacts): PlanStep | undef
   return read(action, readShape(at, INPUTS[known]), at);
 }
 
-function base({ fields, said, index }: Action, own: Grade, targets: readonly string[]): StepBase {
+/** `others`: what the step touches besides paths. */
+function base(
+  { fields, said, index }: Action,
+  own: Grade,
+  targets: readonly string[],
+  others: readonly ResourceId[] = [],
+): StepBase {
   const { name, runAsUser, timeoutSeconds, undo, snapshotPaths } = said;
   const paths = [...new Set([...targets, ...snapshotPaths])];
   return {
@@ -180,7 +186,7 @@ function base({ fields, said, index }: Action, own: Grade, targets: readonly str
     idempotent: said.idempotent,
     pivot: said.pivot,
     ...(undo && { undo }),
-    touches: paths.map((path) => `path:${path}`),
+    touches: [...paths.map((path) => `path:${path}`), ...others],
     grade: own === 'none' ? commandGrade(undo !== undefined, paths.length > 0) : own,
   };
 }

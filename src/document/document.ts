@@ -18,7 +18,7 @@ const DEPTH_MAX = 32;
 export const DOCUMENT = {
   includeStdOut: flag('The tail of stdout goes into the details of the last update.'),
   repair: flag('This job mends a device that is INCONSISTENT, and may run on one.'),
-  accept: texts('Paths that are right as this repair leaves them.'),
+  accept: texts('Paths and units (unit:NAME) that are right as this repair leaves them.'),
 } satisfies Shape;
 
 export const CONDITION = {
@@ -56,7 +56,7 @@ export function readDocument(document: unknown, facts: DeviceFacts): ReadDocumen
     grade: steps.map(({ grade }) => grade).reduce(worseGrade, 'full'),
     diskNeedBytes: steps.reduce((sum, step) => sum + announcedBytes(step), 0),
     repair: said.repair,
-    accept: (said.accept ?? []).map((path) => `path:${path}`),
+    accept: (said.accept ?? []).map((item) => (item.startsWith('/') ? `path:${item}` : item)),
     includeStdOut: said.includeStdOut,
   };
   return problems.length > 0 ? { ok: false, problems } : { ok: true, plan: deepFreeze(plan) };

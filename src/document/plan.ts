@@ -21,8 +21,19 @@ export interface Plan {
  */
 export type Grade = 'full' | 'bestEffort' | 'none';
 
-/** A thing on the device that a step changes: `path:/etc/app.conf`; later `unit:…`, `package:…`. */
+/** A thing on the device that a step changes: its kind and its name, such as `path:/etc/app.conf`. */
 export type ResourceId = string;
+
+/** The kind of a resource, and its name within that kind. */
+export function resourceOf(id: ResourceId): { kind: string; name: string } {
+  const colon = id.indexOf(':');
+  return { kind: id.slice(0, colon), name: id.slice(colon + 1) };
+}
+
+/** The names of those resources that are of this kind. */
+export function namesOf(kind: string, ids: readonly ResourceId[]): string[] {
+  return ids.map(resourceOf).flatMap((one) => (one.kind === kind ? [one.name] : []));
+}
 
 export type PlanStep =
   | RunCommandStep
@@ -54,7 +65,7 @@ export interface StepBase {
   endsBoot?: true;
   /** A command that undoes it; runs before the paths are restored. */
   undo?: readonly string[];
-  /** All paths that the step may change: its own and `snapshotPaths`. */
+  /** All that the step may change: what it names itself, and its `snapshotPaths`. */
   touches: readonly ResourceId[];
   grade: Grade;
 }

@@ -1,4 +1,4 @@
-import type { Grade, Plan, PlanStep } from './plan.ts';
+import { type Grade, namesOf, type Plan, type PlanStep } from './plan.ts';
 
 /** What this device lets a job do, whoever sends it. */
 export interface Policy {
@@ -26,8 +26,7 @@ function rulesBroken(step: PlanStep, policy: Policy): string[] {
   if (step.type === 'downloadFile' && step.sha256 === undefined && policy.requireSha256) {
     broken.push('policy.requireSha256: the download names no sha256');
   }
-  for (const id of step.touches) {
-    const path = id.slice('path:'.length);
+  for (const path of namesOf('path', step.touches)) {
     if (policy.deniedPaths.some((root) => within(path, root))) broken.push(`policy.deniedPaths: ${path}`);
     if (policy.allowedPaths.length > 0 && !policy.allowedPaths.some((root) => within(path, root))) {
       broken.push(`policy.allowedPaths: ${path} is not among them`);

@@ -1,9 +1,9 @@
-import type { Plan, PlanStep, ResourceId } from '../document/plan.ts';
+import { namesOf, type Plan, type PlanStep, type ResourceId } from '../document/plan.ts';
 import { UnsafePath } from '../host/safe-paths.ts';
 import { within } from '../host/within.ts';
 import { NotCopyable } from '../steps/fingerprint.ts';
 import { UNREADABLE } from '../steps/observe.ts';
-import { outermostOf, pathOf } from '../steps/own-directory.ts';
+import { outermostOf } from '../steps/own-directory.ts';
 import type { After, Attempt, Before, DoOutcome, UndoOutcome } from '../steps/step.ts';
 import { JournalFailed } from '../store/journal.ts';
 import { progressDetails } from './details.ts';
@@ -103,7 +103,7 @@ export const attempting: Effect = {
 /** Outermost resources that hold some of this step's, where another step touches them. */
 function holdersOf(plan: Plan, { touches }: PlanStep): ResourceId[] {
   const outermost = outermostOf(plan);
-  const holders = new Set(touches.map((id): ResourceId => `path:${outermost(pathOf(id))}`));
+  const holders = new Set(namesOf('path', touches).map((path): ResourceId => `path:${outermost(path)}`));
   return [...holders].filter((id) => !touches.includes(id));
 }
 

@@ -1,4 +1,4 @@
-import type { PlanStep } from '../document/plan.ts';
+import { namesOf, type PlanStep } from '../document/plan.ts';
 import type { Disk } from '../host/disk.ts';
 import {
   CannotRunError,
@@ -7,7 +7,6 @@ import {
   type ProcessSpec,
 } from '../host/processes.ts';
 import { findUser, findUserById } from '../host/users.ts';
-import { pathOf } from './own-directory.ts';
 import { afterOf, existingParent, undoPaths } from './paths.ts';
 import type { After, Attempt, Before, DoOutcome, Output, StepContext, UndoOutcome } from './step.ts';
 
@@ -127,7 +126,7 @@ async function syncTouched(touches: PlanStep['touches'], disk: Disk): Promise<vo
     return;
   }
   const places = new Set<string>();
-  for (const id of touches) places.add(await existingParent(disk, pathOf(id)));
+  for (const path of namesOf('path', touches)) places.add(await existingParent(disk, path));
   for (const place of places) await disk.syncFileSystem(place);
 }
 

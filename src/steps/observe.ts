@@ -1,22 +1,33 @@
-import type { ResourceId } from '../document/plan.ts';
+import { type ResourceId, resourceOf } from '../document/plan.ts';
 import { fingerprintAt } from './fingerprint.ts';
-import { pathOf } from './own-directory.ts';
 import type { Fingerprint, StepContext } from './step.ts';
 
 /** What cannot be looked at begins like this. */
 export const UNREADABLE = 'cannot be read: ';
 
+export type ObserveContext = Pick<StepContext, 'disk'>;
+
+/** How each kind of resource is looked at, by its name within the kind. */
+const LOOKS: Readonly<Record<string, (name: string, context: ObserveContext) => Promise<Fingerprint>>> = {
+  path: (path, { disk }) => fingerprintAt(disk, path),
+};
+
 /** The fingerprints of resources as they are now. What cannot be looked at compares equal to nothing. */
 export async function observe(
   ids: readonly ResourceId[],
-  context: Pick<StepContext, 'disk'>,
+  context: ObserveContext,
 ): Promise<Map<ResourceId, Fingerprint>> {
   const found = new Map<ResourceId, Fingerprint>();
   for (const id of ids) {
-    const now = await fingerprintAt(context.disk, pathOf(id)).catch(
-      (error: unknown) => `${UNREADABLE}${(error as Error).message}`,
-    );
+    const now = await look(id, context).catch((error: unknown) => `${UNREADABLE}${(error as Error).message}`);
     found.set(id, now);
   }
   return found;
+}
+
+async function look(id: ResourceId, context: ObserveContext): Promise<Fingerprint> {
+  const { kind, name } = resourceOf(id);
+  const how = LOOKS[kind];
+  if (!how) throw new Error(`this version knows no resources of the kind ${kind}`);
+  return await how(name, context);
 }

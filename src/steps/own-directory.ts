@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path';
-import type { Plan } from '../document/plan.ts';
+import { namesOf, type Plan } from '../document/plan.ts';
 import type { Disk, DiskDirectory } from '../host/disk.ts';
 import { withPlace } from '../host/safe-paths.ts';
 import { OWN_PREFIX } from './fingerprint.ts';
@@ -18,7 +18,7 @@ export function homesOf(plan: Pick<Plan, 'steps'>): (path: string) => string {
 
 /** For each path that the plan touches, the outermost one that holds it: itself, where no step touches one above it. */
 export function outermostOf(plan: Pick<Plan, 'steps'>): (path: string) => string {
-  const paths = [...new Set(plan.steps.flatMap(({ touches }) => touches.map(pathOf)))];
+  const paths = [...new Set(plan.steps.flatMap(({ touches }) => namesOf('path', touches)))];
   return (path) => paths.reduce((outermost, other) => (holds(other, outermost) ? other : outermost), path);
 }
 

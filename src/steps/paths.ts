@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import type { PlanStep, ResourceId } from '../document/plan.ts';
+import { namesOf, type PlanStep, type ResourceId, resourceOf } from '../document/plan.ts';
 import type { Disk, DiskStat } from '../host/disk.ts';
 import { type Place, UnsafePath, withPlace } from '../host/safe-paths.ts';
 import { ensureDirectory, removeTree, syncDirectory } from '../store/atomic-file.ts';
@@ -46,32 +46,31 @@ type PathImage =
 
 const REST_TRIES_MAX = 3;
 
-/** What the before-images of a step need, and which paths cannot have one. Reads only. */
+/** What the before-images of a step's paths need, and which paths cannot have one. Reads only. */
 export async function surveyPaths(step: PlanStep, context: StepContext): Promise<StepSurvey> {
   const diskNeed: { path: string; bytes: number }[] = [];
   const problems: { kind: 'never'; path: string; reason: string }[] = [];
-  for (const id of step.touches) {
+  for (const path of namesOf('path', step.touches)) {
     try {
-      const path = pathOf(id);
       await withPlace(context.disk, path, async (place) => {
         const bytes = await measure(context.disk, place.path, context.settings);
         diskNeed.push({ path: context.homeOf(path), bytes });
       });
     } catch (error) {
       if (!(error instanceof UnsafePath || error instanceof NotCopyable)) throw error;
-      problems.push({ kind: 'never', path: step.path, reason: `${pathOf(id)}: ${error.message}` });
+      problems.push({ kind: 'never', path: step.path, reason: `${path}: ${error.message}` });
     }
   }
   return { grade: step.grade, diskNeed, problems };
 }
 
-/** Takes the before-image of everything that the step touches, durably. */
+/** Takes the before-image of every path that the step touches, durably. */
 export async function preparePaths(step: PlanStep, context: StepContext): Promise<Prepared> {
   const resources: { id: ResourceId; fingerprint: Fingerprint; image: Json }[] = [];
   try {
-    for (const [number, id] of step.touches.entries()) {
-      const { found, image } = await takeImage(pathOf(id), `${step.index}-${number}`, context);
-      resources.push({ id, fingerprint: found, image: image });
+    for (const [number, path] of namesOf('path', step.touches).entries()) {
+      const { found, image } = await takeImage(path, `${step.index}-${number}`, context);
+      resources.push({ id: `path:${path}`, fingerprint: found, image: image });
     }
     return { ok: true, before: { resources } };
   } catch (error) {
@@ -143,10 +142,14 @@ async function missingParents(disk: Disk, path: string): Promise<string[]> {
   return missing;
 }
 
-/** Fingerprints after the step, of everything it touches. */
+function isPath({ id }: { id: ResourceId }): boolean {
+  return resourceOf(id).kind === 'path';
+}
+
+/** Fingerprints after the step, of all paths that it touches. */
 export async function afterOf(before: Before, context: StepContext): Promise<After> {
   const resources: { id: ResourceId; fingerprint: Fingerprint }[] = [];
-  for (const { id } of before.resources) {
+  for (const { id } of before.resources.filter(isPath)) {
     resources.push({ id, fingerprint: await fingerprintAt(context.disk, pathOf(id)) });
   }
   return { resources };
@@ -166,7 +169,7 @@ export async function undoPaths(
   const left = new Map(after?.resources.map(({ id, fingerprint: found }) => [id, found]));
   const kept: { id: ResourceId; keptAs: string }[] = [];
   const failures: string[] = [];
-  for (const { id, fingerprint: old, image } of [...before.resources].reverse()) {
+  for (const { id, fingerprint: old, image } of before.resources.filter(isPath).reverse()) {
     try {
       const now = await fingerprintAt(context.disk, pathOf(id));
       const a = left.get(id);
@@ -292,7 +295,7 @@ async function removeMadeParents(image: PathImage, { disk, key }: StepContext): 
 
 /** Removes the images and everything staged of this execution beside the step's paths; durable. */
 export async function discardPaths(step: PlanStep, { disk, key, homeOf }: StepContext): Promise<void> {
-  const places = new Set(step.touches.map((id) => homeOf(pathOf(id))));
+  const places = new Set(namesOf('path', step.touches).map(homeOf));
   for (const place of places) {
     await removeTree(disk, join(place, `${OWN_PREFIX}${key}`));
     // Also where nothing was found: a life that ended may have removed it, and not durably.
