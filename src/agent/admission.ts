@@ -10,7 +10,14 @@ import type { StepContext, StepSurvey } from '../steps/step.ts';
 
 /** VALIDATED and SURVEYED: what is known of a job before the device promises anything. Reads only. */
 export type Admission =
-  | { kind: 'admissible'; plan: Plan; grades: readonly Grade[]; grade: Grade }
+  | {
+      kind: 'admissible';
+      plan: Plan;
+      grades: readonly Grade[];
+      grade: Grade;
+      /** By step, what a person should know of its undo. */
+      notes: readonly (readonly string[])[];
+    }
   /** Will never work here: REJECTED. */
   | { kind: 'refused'; code: RefusalCode; reason: string }
   /** May work later: stays QUEUED. */
@@ -70,7 +77,8 @@ async function survey(plan: Plan, deps: AdmissionDeps): Promise<Admission> {
   const waits = problems.filter(({ kind }) => kind === 'wait');
   if (waits.length > 0) return { kind: 'waits', reason: listed(waits) };
   const short = await missingRoom(surveys, deps);
-  return short === undefined ? { kind: 'admissible', plan, grades, grade } : { kind: 'waits', reason: short };
+  if (short !== undefined) return { kind: 'waits', reason: short };
+  return { kind: 'admissible', plan, grades, grade, notes: surveys.map((one) => one.notes ?? []) };
 }
 
 async function missingRoom(surveys: readonly StepSurvey[], deps: AdmissionDeps): Promise<string | undefined> {

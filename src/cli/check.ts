@@ -50,11 +50,13 @@ function parse(path: string): unknown {
 function described(steps: readonly PlanStep[], admission: Admission): string {
   const lines = steps.flatMap((step) => {
     const grade = admission.kind === 'admissible' ? admission.grades[step.index] : step.grade;
+    const notes = admission.kind === 'admissible' ? (admission.notes[step.index] ?? []) : [];
     return [
       `${step.index + 1}. ${step.name} (${step.type}${step.pivot ? ', pivot' : ''})`,
       `   touches  ${step.touches.map((id) => resourceOf(id).name).join(', ') || 'nothing that it declares'}`,
       `   undo     ${undoWords(step)}`,
       `   grade    ${grade}`,
+      ...notes.map((note) => `   note     ${note}`),
     ];
   });
   return `${[...lines, '', verdictWords(admission)].join('\n')}\n`;

@@ -135,14 +135,14 @@ export const configSchema = z.strictObject({
         .min(1)
         .max(1_000_000)
         .default(20_000)
-        .describe('Entries of one before-image.'),
+        .describe('Entries of one before-image; a path with more is REJECTED.'),
       treeMegabytesMax: z
         .number()
         .int()
         .min(1)
         .max(1_000_000)
         .default(1024)
-        .describe('Size of one before-image.'),
+        .describe('Size of one before-image; a path with more is REJECTED.'),
     })
     .prefault({}),
   undo: z

@@ -36,6 +36,11 @@ export interface Disk {
    * `readAttributes` has just said of `from`, to spare a look.
    */
   copyAttributes(from: string, to: string, known?: Readonly<Record<string, string>>): Promise<void>;
+  /**
+   * Makes the content of the file `to` the one of the file `from` without copying it, where the file system can share
+   * blocks (btrfs, XFS); false where it cannot, and `to` is as it was. Neither is followed when it is a link.
+   */
+  reflink(from: string, to: string): Promise<boolean>;
   /** Removes the extended attributes and ACLs of an entry, also those that it inherited. */
   clearAttributes(path: string): Promise<void>;
   /** Writes out the whole file system that holds `path` (`sync -f`). */

@@ -43,6 +43,7 @@ export const nodeDisk: Disk = {
   },
   readAttributes: readAttributesOf,
   copyAttributes,
+  reflink,
   clearAttributes: removeAttributesOf,
   async syncFileSystem(path) {
     await run('sync', ['-f', '--', path]);
@@ -74,6 +75,25 @@ function fileOf(handle: fs.FileHandle): DiskFile {
     sync: () => handle.sync(),
     close: () => handle.close(),
   };
+}
+
+/** `copyFile` alone would follow links; what it is given here are files that are already open. */
+async function reflink(from: string, to: string): Promise<boolean> {
+  const source = await fs.open(from, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const target = await fs.open(to, constants.O_WRONLY | constants.O_NOFOLLOW);
+    try {
+      const [a, b] = [source, target].map(({ fd }) => `/proc/self/fd/${fd}`) as [string, string];
+      await fs.copyFile(a, b, constants.COPYFILE_FICLONE_FORCE);
+      return true;
+    } catch {
+      return false;
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await source.close();
+  }
 }
 
 function directoryOf(handle: fs.FileHandle): DiskDirectory {

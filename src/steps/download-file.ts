@@ -2,8 +2,9 @@ import { createHash, type Hash } from 'node:crypto';
 import type { DownloadFileStep } from '../document/plan.ts';
 import type { DiskFile } from '../host/disk.ts';
 import { within } from '../host/within.ts';
+import type { Own } from './own-directory.ts';
 import { existingParent } from './paths.ts';
-import { afterOf, filePaths, openStaged, putInPlace } from './place-file.ts';
+import { afterOf, filePaths, openStaged, putInPlace, withStaging } from './place-file.ts';
 import type { StepContext, StepType } from './step.ts';
 
 const TRIES_MAX = 5;
@@ -30,8 +31,12 @@ export const downloadFile: StepType<DownloadFileStep> = {
   async do(step, before, _attempt, context, signal) {
     try {
       const limitMs = step.timeoutSeconds * 1000;
-      const staged = await within(limitMs, context.clock, signal, (both) => stage(step, context, both));
-      await putInPlace(context.disk, staged, step.target, step.mode, undefined);
+      await withStaging(step.target, context, async (own) => {
+        const staged = await within(limitMs, context.clock, signal, (both) =>
+          stage(step, own, context, both),
+        );
+        await putInPlace(context.disk, own, staged, step);
+      });
       return { result: 'ok', after: await afterOf(before, context) };
     } catch (error) {
       if (signal.aborted) return { result: 'interrupted', reason: (signal.reason as Error).message };
@@ -42,8 +47,13 @@ export const downloadFile: StepType<DownloadFileStep> = {
 };
 
 /** Fetches into a file beside the target; its bytes are whole, checked and durable when this resolves. */
-async function stage(step: DownloadFileStep, context: StepContext, signal: AbortSignal): Promise<string> {
-  const staged = await openStaged(step.target, `${step.index}-staged`, context);
+async function stage(
+  step: DownloadFileStep,
+  own: Own,
+  context: StepContext,
+  signal: AbortSignal,
+): Promise<string> {
+  const staged = await openStaged(context.disk, own, `${step.index}-staged`);
   try {
     await fetchAll(step, staged.file, context, signal);
     await staged.file.sync();

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Disk, DiskFile } from '../host/disk.ts';
-import { withPlace } from '../host/safe-paths.ts';
+import { type Place, withPlace } from '../host/safe-paths.ts';
 import { syncDirectory } from '../store/atomic-file.ts';
 import type { Fingerprint } from './step.ts';
 
@@ -10,6 +10,14 @@ export const ABSENT: Fingerprint = 'absent';
 
 const CHUNK_BYTES = 256 * 1024;
 const DEPTH_MAX = 64;
+/** Below this a copy costs as little as asking. */
+const REFLINK_BYTES_MIN = 64 * 1024;
+const KIND_WORDS = {
+  fifo: 'FIFO',
+  socket: 'socket',
+  blockDevice: 'block device',
+  characterDevice: 'character device',
+};
 const DEFAULT_ACL = 'system.posix_acl_default';
 
 export interface TreeLimits {
@@ -31,27 +39,32 @@ export async function fingerprintAt(disk: Disk, path: string): Promise<Fingerpri
  * opens a FIFO or a device.
  */
 export async function fingerprint(disk: Disk, path: string): Promise<Fingerprint> {
-  return fingerprintOf(disk, path, await disk.readAttributes(await entriesBelow(disk, path)));
+  return fingerprintOf(disk, path, path, await disk.readAttributes(await entriesBelow(disk, path)));
 }
 
 type AttributesByPath = Awaited<ReturnType<Disk['readAttributes']>>;
 
-async function fingerprintOf(disk: Disk, path: string, attributes: AttributesByPath): Promise<Fingerprint> {
-  const stat = await disk.lstat(path);
+/** `at` reaches the entry through the opened directory that it is in, `path` is how its attributes were asked for. */
+async function fingerprintOf(
+  disk: Disk,
+  at: string,
+  path: string,
+  attributes: AttributesByPath,
+): Promise<Fingerprint> {
+  const stat = await disk.lstat(at);
   if (!stat) return ABSENT;
   const owner = `${stat.uid}:${stat.gid}${attributeMark(attributes.get(path))}`;
   switch (stat.kind) {
     case 'file':
-      return `file ${stat.mode.toString(8)} ${owner} ${await contentHash(disk, path)}`;
+      return `file ${stat.mode.toString(8)} ${owner} ${await contentHash(disk, at)}`;
     case 'link':
       // The mode of a link means nothing.
-      return `link ${owner} ${sha256(await disk.readlink(path))}`;
+      return `link ${owner} ${sha256(await disk.readlink(at))}`;
     case 'directory': {
       const hash = createHash('sha256');
-      for (const name of await disk.readDirectory(path)) {
-        if (isOwnDirectory(name)) continue;
-        hash.update(`${name}\0${await fingerprintOf(disk, join(path, name), attributes)}\0`);
-      }
+      await eachEntry(disk, at, async (name, inner) => {
+        hash.update(`${name}\0${await fingerprintOf(disk, inner, join(path, name), attributes)}\0`);
+      });
       return `directory ${stat.mode.toString(8)} ${owner} ${hash.digest('hex')}`;
     }
     default:
@@ -79,6 +92,25 @@ async function entriesBelow(disk: Disk, path: string, depth = 0): Promise<string
     if (!isOwnDirectory(name)) found.push(...(await entriesBelow(disk, join(path, name), depth + 1)));
   }
   return found;
+}
+
+/**
+ * Visits what is in a directory and is not ours, by way of the opened directory: whoever puts a link in the place of a
+ * part of a tree while we walk it leads us nowhere.
+ */
+async function eachEntry(
+  disk: Disk,
+  path: string,
+  visit: (name: string, at: string) => Promise<void>,
+): Promise<void> {
+  const directory = await disk.openDirectory(path);
+  try {
+    for (const name of await disk.readDirectory(directory.path)) {
+      if (!isOwnDirectory(name)) await visit(name, join(directory.path, name));
+    }
+  } finally {
+    await directory.close();
+  }
 }
 
 /** Where images and staged files are, beside what they belong to. */
@@ -112,48 +144,73 @@ async function readAll(
   }
 }
 
-/** Copies an entry with all below it: content, mode, owner, times, attributes and ACLs; durable. Links stay links. */
+/**
+ * Copies an entry with all below it: content, mode, owner, times, attributes and ACLs; durable. Links stay links, and
+ * names of one file within the tree stay names of one file.
+ */
 export async function copyEntry(disk: Disk, from: string, to: string): Promise<void> {
-  const parent = dirname(to);
+  // `/.`: the directory itself, where it is reached through a descriptor, which looks like a link.
+  const parent = `${dirname(to)}/.`;
   const attributes = await disk.readAttributes([parent, ...(await entriesBelow(disk, from))]);
   // What is made in a directory with a default ACL begins with that ACL (man 5 acl).
   const inherits = attributes.get(parent)?.[DEFAULT_ACL] !== undefined;
-  await copyKnown(disk, from, to, { attributes, inherits });
+  await copyKnown(disk, { from, at: from, to }, { attributes, inherits, copied: new Map() });
 }
 
 interface CopyFacts {
   attributes: AttributesByPath;
   inherits: boolean;
+  /** By inode, the copy of a file that has several names. */
+  copied: Map<string, string>;
 }
 
-async function copyKnown(disk: Disk, from: string, to: string, facts: CopyFacts): Promise<void> {
-  const stat = await disk.lstat(from);
+/** `at` reaches `from` through the opened directory that it is in; `to` lies in a directory of ours. */
+interface CopyEnds {
+  from: string;
+  at: string;
+  to: string;
+}
+
+async function copyKnown(disk: Disk, ends: CopyEnds, facts: CopyFacts): Promise<void> {
+  const { from, at, to } = ends;
+  const stat = await disk.lstat(at);
   if (!stat) throw new Error(`cannot copy ${from}: it is gone`);
   const begin = async (): Promise<void> => {
     if (facts.inherits) await disk.clearAttributes(to);
   };
   const copyRest = async (): Promise<void> => {
-    await disk.copyAttributes(from, to, facts.attributes.get(from));
+    await disk.copyAttributes(at, to, facts.attributes.get(from));
     await disk.lutimes(to, stat.atimeMs, stat.mtimeMs);
   };
   switch (stat.kind) {
-    case 'file':
-      await copyFile(disk, from, to, async () => {
+    case 'file': {
+      const inode = `${stat.dev}:${stat.ino}`;
+      const twin = facts.copied.get(inode);
+      if (twin !== undefined) {
+        await disk.link(twin, to);
+        break;
+      }
+      if (stat.linkCount > 1) facts.copied.set(inode, to);
+      await copyFile(disk, at, to, stat.sizeBytes, async () => {
         await begin();
         await copyRest();
       });
       break;
+    }
     case 'link':
-      await disk.symlink(await disk.readlink(from), to);
+      await disk.symlink(await disk.readlink(at), to);
       await copyRest();
       break;
     case 'directory':
       await disk.mkdir(to, 0o700);
       await begin();
-      for (const name of await disk.readDirectory(from)) {
-        if (isOwnDirectory(name)) continue;
-        await copyKnown(disk, join(from, name), join(to, name), { ...facts, inherits: false });
-      }
+      await eachEntry(disk, at, (name, inner) =>
+        copyKnown(
+          disk,
+          { from: join(from, name), at: inner, to: join(to, name) },
+          { ...facts, inherits: false },
+        ),
+      );
       await copyRest();
       await syncDirectory(disk, to);
       break;
@@ -163,12 +220,19 @@ async function copyKnown(disk: Disk, from: string, to: string, facts: CopyFacts)
 }
 
 /** Bytes first, then the rest of it, and one sync for both. */
-async function copyFile(disk: Disk, from: string, to: string, copyRest: () => Promise<void>): Promise<void> {
+async function copyFile(
+  disk: Disk,
+  from: string,
+  to: string,
+  sizeBytes: number,
+  copyRest: () => Promise<void>,
+): Promise<void> {
   const source = await disk.openFile(from, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const target = await disk.openFile(to, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
-      await readAll(source, (chunk, position) => target.write(chunk, position));
+      const shared = sizeBytes >= REFLINK_BYTES_MIN && (await disk.reflink(from, to));
+      if (!shared) await readAll(source, (chunk, position) => target.write(chunk, position));
       await copyRest();
       await target.sync();
     } finally {
@@ -179,26 +243,55 @@ async function copyFile(disk: Disk, from: string, to: string, copyRest: () => Pr
   }
 }
 
-/** Bytes of an entry with all below it. Throws `NotCopyable` beyond the limits, and at what cannot be copied. */
-export async function measure(disk: Disk, path: string, limits: TreeLimits): Promise<number> {
-  let entries = 0;
-  let bytes = 0;
-  const visit = async (at: string, dev: number, depth: number): Promise<void> => {
+export interface Measured {
+  bytes: number;
+  /** Of a file: how many it has. */
+  names: number;
+  /** Files in a tree that have names outside of it too, relative to it. */
+  split: string[];
+}
+
+/**
+ * What an image of the entry with all below it would hold. Throws `NotCopyable` beyond the limits, at what cannot be
+ * put back, and at a mount: an image cannot leave its file system by a rename.
+ */
+export async function measure(disk: Disk, place: Place, limits: TreeLimits): Promise<Measured> {
+  const root = await disk.lstat(place.path);
+  if (!root) return { bytes: 0, names: 0, split: [] };
+  if (root.dev !== (await place.directory.stat()).dev)
+    throw new NotCopyable('another file system is mounted on it');
+  const found = { entries: 0, bytes: 0 };
+  const linked = new Map<number, { name: string; missing: number }>();
+  const visit = async (at: string, name: string, depth: number): Promise<void> => {
     const stat = await disk.lstat(at);
     if (!stat) return;
-    entries += 1;
-    bytes += stat.kind === 'file' ? stat.sizeBytes : 0;
     if (depth > DEPTH_MAX) throw new NotCopyable(`deeper than ${DEPTH_MAX} directories`);
-    if (stat.dev !== dev) throw new NotCopyable('another file system is mounted in it');
-    if (entries > limits.treeEntriesMax) throw new NotCopyable(`more than ${limits.treeEntriesMax} entries`);
-    if (bytes > limits.treeBytesMax) throw new NotCopyable(`more than ${limits.treeBytesMax} bytes`);
+    if (stat.dev !== root.dev) throw new NotCopyable(`another file system is mounted on ${name} in it`);
+    const twin = stat.kind === 'file' && stat.linkCount > 1 ? linked.get(stat.ino) : undefined;
+    if (twin) twin.missing -= 1;
+    else if (stat.kind === 'file') linked.set(stat.ino, { name, missing: stat.linkCount - 1 });
+    found.entries += 1;
+    found.bytes += stat.kind === 'file' && !twin ? stat.sizeBytes : 0;
+    checkLimits(found, limits);
     if (stat.kind === 'directory') {
-      for (const name of await disk.readDirectory(at)) await visit(join(at, name), dev, depth + 1);
+      await eachEntry(disk, at, (inner, reached) => visit(reached, join(name, inner), depth + 1));
     } else if (stat.kind !== 'file' && stat.kind !== 'link') {
-      throw new NotCopyable(`a ${stat.kind}, which cannot be put back`);
+      const which = name === '' ? 'it' : `${name} in it`;
+      throw new NotCopyable(`${which} is a ${KIND_WORDS[stat.kind]}, which cannot be put back`);
     }
   };
-  const root = await disk.lstat(path);
-  if (root) await visit(path, root.dev, 0);
-  return bytes;
+  await visit(place.path, '', 0);
+  const split = [...linked.values()].filter(({ name, missing }) => name !== '' && missing > 0);
+  return {
+    bytes: found.bytes,
+    names: root.kind === 'file' ? root.linkCount : 1,
+    split: split.map(({ name }) => name),
+  };
+}
+
+function checkLimits({ entries, bytes }: { entries: number; bytes: number }, limits: TreeLimits): void {
+  if (entries > limits.treeEntriesMax)
+    throw new NotCopyable(`more than ${limits.treeEntriesMax} entries (steps.treeEntriesMax)`);
+  if (bytes > limits.treeBytesMax)
+    throw new NotCopyable(`more than ${limits.treeBytesMax} bytes (steps.treeMegabytesMax)`);
 }

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import { namesOf, type Plan } from '../document/plan.ts';
-import type { Disk, DiskDirectory } from '../host/disk.ts';
-import { withPlace } from '../host/safe-paths.ts';
+import type { DiskDirectory } from '../host/disk.ts';
+import { UnsafePath, withPlace } from '../host/safe-paths.ts';
 import { OWN_PREFIX } from './fingerprint.ts';
 import type { StepContext } from './step.ts';
 
@@ -42,23 +42,57 @@ export function isInside(path: string, { homeOf }: Pick<StepContext, 'homeOf'>):
   return homeOf(path) !== dirname(path);
 }
 
-/** Our directory, reached without following a link; `home` is the opened directory that it lies in. */
+/** Our directory, opened; however its name changes, `path` reaches it. */
 export interface Own {
   path: string;
-  home: DiskDirectory;
+  sync(): Promise<void>;
 }
 
-/** Does `use` with our directory for `path`, whether it is there or not. Throws where its home is gone. */
+const FOR_US_ALONE = 0o700;
+const FOR_OTHERS = 0o077;
+
+/**
+ * Does `use` with our directory for `path`; with `undefined` where it is not there and shall not be made. Throws where
+ * somebody else has put something in its place: who may write beside the target could have.
+ */
 export async function withOwn<T>(
-  disk: Disk,
   path: string,
-  context: Pick<StepContext, 'homeOf' | 'key'>,
-  use: (own: Own) => Promise<T>,
+  { disk, ...context }: Pick<StepContext, 'homeOf' | 'key' | 'disk'>,
+  { make }: { make: boolean },
+  use: (own: Own | undefined) => Promise<T>,
 ): Promise<T> {
   const own = ownDirectory(path, context);
-  const used = await withPlace(disk, own, async (place) => ({
-    value: await use({ path: place.path, home: place.directory }),
-  }));
+  const used = await withPlace(disk, own, async (place) => {
+    const found = await disk.lstat(place.path);
+    if (!found && !make) return { value: await use(undefined) };
+    if (!found) await disk.mkdir(place.path, FOR_US_ALONE);
+    const directory = await disk.openDirectory(place.path);
+    try {
+      await checkOurs(directory, own);
+      if (make) await place.directory.sync();
+      return { value: await use({ path: directory.path, sync: () => directory.sync() }) };
+    } finally {
+      await directory.close();
+    }
+  });
   if (!used) throw new Error(`${dirname(own)} is gone`);
   return used.value;
+}
+
+/** Likewise, where our directory is made when it is not there. */
+export function withOwnMade<T>(
+  path: string,
+  context: Pick<StepContext, 'homeOf' | 'key' | 'disk'>,
+  use: (own: Own) => Promise<T>,
+): Promise<T> {
+  return withOwn(path, context, { make: true }, (own) => {
+    if (!own) throw new Error('internal error: our directory was not made');
+    return use(own);
+  });
+}
+
+async function checkOurs(directory: DiskDirectory, own: string): Promise<void> {
+  const { uid, mode } = await directory.stat();
+  const foreign = uid !== (process.geteuid?.() ?? uid) && uid !== 0;
+  if (foreign || (mode & FOR_OTHERS) !== 0) throw new UnsafePath(`cannot use ${own}: it is not ours`);
 }

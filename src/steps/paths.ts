@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { namesOf, type PlanStep, type ResourceId, resourceOf } from '../document/plan.ts';
+import { namesOf, type PlanStep, type ResourceId, resourceOf, worseGrade } from '../document/plan.ts';
 import type { Disk, DiskStat } from '../host/disk.ts';
 import { type Place, UnsafePath, withPlace } from '../host/safe-paths.ts';
 import { ensureDirectory, removeTree, syncDirectory } from '../store/atomic-file.ts';
@@ -13,7 +13,7 @@ import {
   NotCopyable,
   OWN_PREFIX,
 } from './fingerprint.ts';
-import { isInside, type Own, ownDirectory, pathOf, withOwn } from './own-directory.ts';
+import { isInside, type Own, ownDirectory, pathOf, withOwn, withOwnMade } from './own-directory.ts';
 import { keepInode, restoreInode, restoreInPlace } from './restore-in-place.ts';
 import type {
   After,
@@ -50,18 +50,25 @@ const REST_TRIES_MAX = 3;
 export async function surveyPaths(step: PlanStep, context: StepContext): Promise<StepSurvey> {
   const diskNeed: { path: string; bytes: number }[] = [];
   const problems: { kind: 'never'; path: string; reason: string }[] = [];
+  const notes: string[] = [];
+  let grade = step.grade;
   for (const path of namesOf('path', step.touches)) {
     try {
       await withPlace(context.disk, path, async (place) => {
-        const bytes = await measure(context.disk, place.path, context.settings);
+        const { bytes, split, names } = await measure(context.disk, place, context.settings);
         diskNeed.push({ path: context.homeOf(path), bytes });
+        if (names > 1) notes.push(`${path} has ${names} names: the undo puts it back under all of them`);
+        notes.push(
+          ...split.map((name) => `${join(path, name)} has names outside of ${path}: its undo parts them`),
+        );
+        if (split.length > 0) grade = worseGrade(grade, 'bestEffort');
       });
     } catch (error) {
       if (!(error instanceof UnsafePath || error instanceof NotCopyable)) throw error;
       problems.push({ kind: 'never', path: step.path, reason: `${path}: ${error.message}` });
     }
   }
-  return { grade: step.grade, diskNeed, problems };
+  return { grade, diskNeed, problems, notes };
 }
 
 /** Takes the before-image of every path that the step touches, durably. */
@@ -87,6 +94,8 @@ async function takeImage(
   const taken = await withPlace(disk, path, async (place) => {
     const stat = await disk.lstat(place.path);
     if (!stat) return undefined;
+    // Again, and not only in the survey: it may have grown since.
+    await measure(disk, place, context.settings);
     const { dev, ino } = await place.directory.stat();
     const linked = stat.kind === 'file' && stat.linkCount > 1;
     const { found, image } = await copyAtRest(path, place, { name, linked }, context);
@@ -109,8 +118,7 @@ async function copyAtRest(
   context: StepContext,
 ): Promise<{ found: Fingerprint; image: string }> {
   const { disk } = context;
-  return withOwn(disk, path, context, async (own) => {
-    if (!(await disk.lstat(own.path))) await disk.mkdir(own.path, 0o700);
+  return withOwnMade(path, context, async (own) => {
     for (let tried = 0; tried < REST_TRIES_MAX; tried += 1) {
       const copy = join(own.path, name);
       // Left by a life that ended before it could record it.
@@ -120,8 +128,7 @@ async function copyAtRest(
       const after = await fingerprint(disk, place.path);
       if (before === after && (await fingerprint(disk, copy)) === after) {
         if (linked) await keepInode(disk, place.path, copy);
-        await syncDirectory(disk, own.path);
-        await own.home.sync();
+        await own.sync();
         return { found: after, image: join(ownDirectory(path, context), name) };
       }
     }
@@ -203,7 +210,10 @@ async function putBack(
       await removeTree(disk, place.path);
     } else {
       if (!isInside(path, context)) await checkParent(place, image.parent);
-      await withOwn(disk, path, context, (own) => restore(place, now, image, own, { triedAgain, disk }));
+      await withOwn(path, context, { make: false }, async (own) => {
+        if (!own) throw new Error('its before-image is gone');
+        await restore(place, now, image, own, { triedAgain, disk });
+      });
     }
     await place.directory.sync();
   });
@@ -217,10 +227,10 @@ async function restore(
   { triedAgain, disk }: { triedAgain: boolean; disk: Disk },
 ): Promise<void> {
   const from = join(own.path, basename(image));
-  if (now && inPlace?.ino === now.ino) await restoreInPlace(disk, from, place.path);
+  if (now && inPlace?.ino === now.ino) await restoreInPlace(disk, from, place.path, now);
   else if (!inPlace || !(await restoreInode(disk, from, place.path))) {
     await renameBack(disk, place, now, await sourceOf(disk, from, triedAgain));
-    await syncDirectory(disk, own.path);
+    await own.sync();
   }
 }
 
@@ -284,21 +294,30 @@ async function removeMadeParents(image: PathImage, { disk, key }: StepContext): 
   const [outermost] = image.kind === 'absent' ? image.parents : [];
   if (image.kind !== 'absent' || outermost === undefined) return;
   for (const parent of [...image.parents].reverse()) {
-    if (!(await disk.lstat(parent))) continue;
-    await removeTree(disk, join(parent, `${OWN_PREFIX}${key}`));
-    if ((await disk.readDirectory(parent)).length > 0) break;
-    await disk.rmdir(parent);
+    const stays = await withPlace(disk, join(parent, `${OWN_PREFIX}${key}`), async (own) => {
+      await removeTree(disk, own.path);
+      return (await disk.readDirectory(own.directory.path)).length > 0;
+    });
+    if (stays === undefined) continue;
+    if (stays) break;
+    await withPlace(disk, parent, (place) => disk.rmdir(place.path));
   }
   // Also where nothing was found: a life that ended may have removed it, and not durably.
   await syncDirectory(disk, await existingParent(disk, join(outermost, 'any')));
 }
 
 /** Removes the images and everything staged of this execution beside the step's paths; durable. */
-export async function discardPaths(step: PlanStep, { disk, key, homeOf }: StepContext): Promise<void> {
-  const places = new Set(namesOf('path', step.touches).map(homeOf));
-  for (const place of places) {
-    await removeTree(disk, join(place, `${OWN_PREFIX}${key}`));
-    // Also where nothing was found: a life that ended may have removed it, and not durably.
-    if ((await disk.lstat(place))?.kind === 'directory') await syncDirectory(disk, place);
+export async function discardPaths(step: PlanStep, context: StepContext): Promise<void> {
+  const { disk } = context;
+  const owns = new Set(namesOf('path', step.touches).map((path) => ownDirectory(path, context)));
+  for (const own of owns) {
+    await withPlace(disk, own, async (place) => {
+      await removeTree(disk, place.path);
+      // Also where nothing was found: a life that ended may have removed it, and not durably.
+      await place.directory.sync();
+    }).catch((error: unknown) => {
+      // Nothing of ours can be reached behind a link that was put there meanwhile.
+      if (!(error instanceof UnsafePath)) throw error;
+    });
   }
 }

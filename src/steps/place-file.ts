@@ -1,9 +1,8 @@
 import { constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import type { Disk, DiskFile, DiskStat } from '../host/disk.ts';
-import { withPlace } from '../host/safe-paths.ts';
-import { ensureDirectory, syncDirectory } from '../store/atomic-file.ts';
-import { ownDirectory } from './own-directory.ts';
+import type { Disk, DiskFile } from '../host/disk.ts';
+import { makeDirectories, withPlace } from '../host/safe-paths.ts';
+import { type Own, withOwnMade } from './own-directory.ts';
 import { afterOf, discardPaths, preparePaths, surveyPaths, undoPaths } from './paths.ts';
 import type { StepContext, StepType } from './step.ts';
 
@@ -19,30 +18,39 @@ export { afterOf };
 
 const NEW_FILE_MODE = 0o644;
 
-/** Opens a file staged beside its target, where a rename can reach it; what was staged before stays in it. */
-export async function openStaged(
+/**
+ * Does `use` with our directory for `target`, where a rename can reach the target; directories above it are made. No
+ * link is followed on the way: whoever may write there could have put one.
+ */
+export async function withStaging<T>(
   target: string,
-  name: string,
   context: StepContext,
-): Promise<{ path: string; file: DiskFile }> {
-  const { disk } = context;
-  await ensureDirectory(disk, dirname(target), 0o755);
-  const own = ownDirectory(target, context);
-  await ensureDirectory(disk, own, 0o700);
-  const path = join(own, name);
+  use: (own: Own) => Promise<T>,
+): Promise<T> {
+  await makeDirectories(context.disk, dirname(target), 0o755);
+  return withOwnMade(target, context, use);
+}
+
+/** Opens a staged file; what was staged before stays in it. */
+export async function openStaged(disk: Disk, own: Own, name: string): Promise<StagedFile> {
+  const path = join(own.path, name);
   return { path, file: await disk.openFile(path, constants.O_RDWR | constants.O_CREAT, 0o600) };
+}
+
+export interface StagedFile {
+  path: string;
+  file: DiskFile;
 }
 
 /** Gives a staged file the mode and owner it should have and puts it in its place; durable, with its content. */
 export async function putInPlace(
   disk: Disk,
+  own: Own,
   staged: string,
-  target: string,
-  mode: number | undefined,
-  old: DiskStat | undefined,
+  { target, mode }: { target: string; mode?: number },
 ): Promise<void> {
   const done = await withPlace(disk, target, async (place) => {
-    const known = old ?? (await disk.lstat(place.path));
+    const known = await disk.lstat(place.path);
     const before = known?.kind === 'file' ? known : undefined;
     await finishStaged(disk, staged, mode ?? before?.mode ?? NEW_FILE_MODE, before);
     await disk.rename(staged, place.path);
@@ -50,7 +58,7 @@ export async function putInPlace(
     return true;
   });
   if (!done) throw new Error(`cannot write ${basename(target)}: its directory is gone`);
-  await syncDirectory(disk, dirname(staged));
+  await own.sync();
 }
 
 async function finishStaged(

@@ -1,30 +1,48 @@
 import { constants } from 'node:fs';
-import type { Disk } from '../host/disk.ts';
+import type { Disk, DiskFile, DiskStat } from '../host/disk.ts';
 import { removeTree } from '../store/atomic-file.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 
-/** Writes the image's bytes, mode, owner and attributes into the inode that is there; it keeps all of its names. Durable. */
-export async function restoreInPlace(disk: Disk, image: string, path: string): Promise<void> {
+/**
+ * Writes the image's bytes, mode, owner, times and attributes into the inode that is there; it keeps all of its names. Durable.
+ * `known` is what was found there: another file, put there meanwhile, is not written to.
+ */
+export async function restoreInPlace(
+  disk: Disk,
+  image: string,
+  path: string,
+  known: Pick<DiskStat, 'dev' | 'ino'>,
+): Promise<void> {
   const source = await disk.openFile(image, constants.O_RDONLY);
-  const target = await disk.openFile(path, constants.O_WRONLY);
   try {
-    const old = await source.stat();
-    const buffer = new Uint8Array(CHUNK_BYTES);
-    for (let position = 0; position < old.sizeBytes; ) {
-      const count = await source.read(buffer, position);
-      if (count === 0) break;
-      await target.write(buffer.subarray(0, count), position);
-      position += count;
+    const target = await disk.openFile(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    try {
+      const { dev, ino } = await target.stat();
+      if (dev !== known.dev || ino !== known.ino) throw new Error('it is being changed');
+      const old = await source.stat();
+      await copyBytes(source, target, old.sizeBytes);
+      await disk.clearAttributes(path);
+      await disk.copyAttributes(image, path);
+      await disk.lutimes(path, old.atimeMs, old.mtimeMs);
+      await target.sync();
+    } finally {
+      await target.close();
     }
-    await target.truncate(old.sizeBytes);
-    await disk.clearAttributes(path);
-    await disk.copyAttributes(image, path);
-    await target.sync();
   } finally {
     await source.close();
-    await target.close();
   }
+}
+
+async function copyBytes(source: DiskFile, target: DiskFile, sizeBytes: number): Promise<void> {
+  const buffer = new Uint8Array(CHUNK_BYTES);
+  for (let position = 0; position < sizeBytes; ) {
+    const count = await source.read(buffer, position);
+    if (count === 0) break;
+    await target.write(buffer.subarray(0, count), position);
+    position += count;
+  }
+  await target.truncate(sizeBytes);
 }
 
 /**
@@ -40,8 +58,9 @@ export async function keepInode(disk: Disk, path: string, image: string): Promis
 
 /** Puts the content back into the inode that was kept, and its name back in its place; false where none was kept. */
 export async function restoreInode(disk: Disk, image: string, path: string): Promise<boolean> {
-  if ((await disk.lstat(path))?.kind === 'directory' || !(await disk.lstat(inodeOf(image)))) return false;
-  await restoreInPlace(disk, image, inodeOf(image));
+  const kept = await disk.lstat(inodeOf(image));
+  if ((await disk.lstat(path))?.kind === 'directory' || kept?.kind !== 'file') return false;
+  await restoreInPlace(disk, image, inodeOf(image), kept);
   const name = `${image}-name`;
   await removeTree(disk, name);
   await disk.link(inodeOf(image), name);

@@ -77,6 +77,8 @@ export interface StepSurvey {
   diskNeed: readonly { path: string; bytes: number }[];
   /** `never`: will not work here, REJECTED. `wait`: may work later, stays QUEUED. Empty: fine. */
   problems: readonly { kind: 'never' | 'wait'; path: string; reason: string }[];
+  /** What a person should know of the undo beside its grade. */
+  notes?: readonly string[];
 }
 
 /** Compares equal exactly when kind, mode, owner, content, link target, xattrs and ACLs do. `absent` where nothing is. */

@@ -1,9 +1,8 @@
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { SwitchLinkStep } from '../document/plan.ts';
 import { withPlace } from '../host/safe-paths.ts';
-import { ensureDirectory, removeTree } from '../store/atomic-file.ts';
-import { ownDirectory } from './own-directory.ts';
-import { afterOf, filePaths } from './place-file.ts';
+import { removeTree } from '../store/atomic-file.ts';
+import { afterOf, filePaths, withStaging } from './place-file.ts';
 import type { StepType } from './step.ts';
 
 /** Points a symbolic link somewhere else in one rename: the switch between releases. */
@@ -18,15 +17,14 @@ export const switchLink: StepType<SwitchLinkStep> = {
   },
   async do(step, before, _attempt, context) {
     const { disk } = context;
-    const own = ownDirectory(step.link, context);
-    await ensureDirectory(disk, dirname(step.link), 0o755);
-    await ensureDirectory(disk, own, 0o700);
-    const staged = join(own, `${step.index}-staged`);
-    await removeTree(disk, staged);
-    await disk.symlink(step.target, staged);
-    await withPlace(disk, step.link, async (place) => {
-      await disk.rename(staged, place.path);
-      await place.directory.sync();
+    await withStaging(step.link, context, async (own) => {
+      const staged = join(own.path, `${step.index}-staged`);
+      await removeTree(disk, staged);
+      await disk.symlink(step.target, staged);
+      await withPlace(disk, step.link, async (place) => {
+        await disk.rename(staged, place.path);
+        await place.directory.sync();
+      });
     });
     return { result: 'ok', after: await afterOf(before, context) };
   },

@@ -82,7 +82,15 @@ export async function removeTree(disk: Disk, path: string, depth = 0): Promise<v
     await disk.unlink(path);
     return;
   }
-  for (const name of await disk.readDirectory(path)) await removeTree(disk, join(path, name), depth + 1);
+  // Opened without following: what somebody puts a link in its place meanwhile is not gone into.
+  const directory = await disk.openDirectory(path);
+  try {
+    for (const name of await disk.readDirectory(directory.path)) {
+      await removeTree(disk, join(directory.path, name), depth + 1);
+    }
+  } finally {
+    await directory.close();
+  }
   await disk.rmdir(path);
 }
 

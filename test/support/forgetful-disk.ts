@@ -152,6 +152,8 @@ function diskOf(files: Files, perform: Perform, freeBytes: number): Disk {
       ),
     copyAttributes: (from, to) =>
       perform('copyAttributes', `${from} -> ${to}`, () => files.copyAttributes(from, to)),
+    // Shares no blocks, like ext4.
+    reflink: (from, to) => perform('reflink', `${from} -> ${to}`, () => false),
     clearAttributes: (path) => perform('clearAttributes', path, () => files.setAttributes(path, {})),
     syncFileSystem: (path) =>
       perform(
