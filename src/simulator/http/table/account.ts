@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { EVENT_TYPES } from '../../service/events.ts';
 import * as m from '../members.ts';
 import { COMMON, operation } from '../operation.ts';
 
@@ -6,20 +7,6 @@ import { COMMON, operation } from '../operation.ts';
 
 const ERRORS = [...COMMON, 'InternalFailureException'] as const;
 const FOUND = [...ERRORS, 'ResourceNotFoundException'] as const;
-
-export const EVENT_TYPES = [
-  'THING',
-  'THING_GROUP',
-  'THING_TYPE',
-  'THING_GROUP_MEMBERSHIP',
-  'THING_GROUP_HIERARCHY',
-  'THING_TYPE_ASSOCIATION',
-  'JOB',
-  'JOB_EXECUTION',
-  'POLICY',
-  'CERTIFICATE',
-  'CA_CERTIFICATE',
-] as const;
 
 export const accountOperations = {
   DescribeEndpoint: operation('iot', 'GET /endpoint', {
