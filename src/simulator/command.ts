@@ -1,5 +1,6 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { type Simulator, type SimulatorOptions, startSimulator } from './index.ts';
+import type { TraceEntry } from './trace.ts';
 
 export interface SimulateOptions {
   simulator: SimulatorOptions;
@@ -20,10 +21,30 @@ export async function runSimulate(options: SimulateOptions): Promise<void> {
     await rename(`${options.readyFile}.new`, options.readyFile);
   }
   for (const line of greeting(simulator)) options.print(line);
+  const said = new Set<string>();
+  const unsubscribe = simulator.trace.subscribe((entry) => {
+    const line = complaint(entry);
+    // A client that tries again and again is told of once.
+    if (line === undefined || said.has(line) || said.size === COMPLAINTS_MAX) return;
+    said.add(line);
+    options.print(line);
+  });
   if (!options.stop.aborted) {
     await new Promise((resolve) => options.stop.addEventListener('abort', resolve, { once: true }));
   }
+  unsubscribe();
   await simulator.close();
+}
+
+const COMPLAINTS_MAX = 1000;
+
+/** What a client did wrong: MQTT itself tells it next to nothing. */
+function complaint(entry: TraceEntry): string | undefined {
+  const isRefused = entry.kind === 'refused';
+  if (!isRefused && entry.kind !== 'disconnect') return undefined;
+  if (entry.reason === undefined) return undefined;
+  const client = entry.client === '' ? 'a client' : `client ${entry.client}`;
+  return `${client} ${isRefused ? 'is refused' : 'is disconnected'}: ${entry.reason}`;
 }
 
 /** What a person needs next, ready to be pasted. */

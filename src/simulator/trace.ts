@@ -8,6 +8,8 @@ export type TraceEvent =
       secure: boolean;
       commonName?: string;
     }
+  /** Never connected; `protocol` where a CONNECT was read. */
+  | { kind: 'refused'; client: string; protocol?: number; reason: string }
   /** `reason`: why the simulator ended it; absent when the client did, or the network. */
   | { kind: 'disconnect'; client: string; reason?: string }
   | { kind: 'subscribe'; client: string; filters: readonly { filter: string; granted: number }[] }

@@ -42,6 +42,8 @@ function subjectOf(entry: TraceEntry): string {
   switch (entry.kind) {
     case 'connect':
       return `connected, MQTT ${entry.protocol === 5 ? '5' : '3.1.1'}, ${entry.clean ? 'clean' : 'persistent'} session`;
+    case 'refused':
+      return `refused: ${entry.reason}`;
     case 'disconnect':
       return entry.reason === undefined ? 'disconnected' : `disconnected: ${entry.reason}`;
     case 'subscribe':

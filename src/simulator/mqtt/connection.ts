@@ -22,6 +22,7 @@ import {
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
 } from './limits.ts';
 import type { Policy, Principal } from './policy.ts';
+import { badClientId, badProtocol, type Refusal, tooHasty } from './refusals.ts';
 import type { Asker, Requests } from './requests.ts';
 
 export interface ConnectionDeps {
@@ -47,10 +48,7 @@ export interface ConnectionDeps {
   deliverLater(clientId: string, topic: string, payload: Buffer): void;
 }
 
-/** CONNACK codes of MQTT 3.1.1. */
-const BAD_PROTOCOL = 1;
-const BAD_CLIENT_ID = 2;
-const UNAVAILABLE = 3;
+/** In a SUBACK. */
 const DENIED = 0x80;
 
 /**
@@ -69,6 +67,8 @@ export class Connection implements Asker {
   readonly #subscribing = new Map<number, { packet: ISubscribePacket; allowed: boolean[] }>();
   readonly #unsubscribing = new Map<number, readonly string[]>();
   #clean = true;
+  /** What its CONNECT asked for. */
+  #protocol: number | undefined;
   #isOpen = false;
   #reason: string | undefined;
 
@@ -135,7 +135,8 @@ export class Connection implements Asker {
   #pump(from: Duplex, to: Duplex, handle: (packet: Packet) => void): void {
     const packets = parser();
     packets.on('packet', (packet) => {
-      if (!this.#socket.destroyed) handle(packet);
+      // Nobody listens any more to who was refused.
+      if (!this.#socket.destroyed && !this.#socket.writableEnded) handle(packet);
     });
     packets.on('error', (error: Error) => this.end(`no MQTT: ${error.message}`));
     from.on('data', (chunk: Buffer) => {
@@ -151,7 +152,12 @@ export class Connection implements Asker {
 
   #end(): void {
     this.#inner.end();
-    if (!this.#isOpen) return;
+    if (!this.#isOpen) {
+      const protocol = this.#protocol === undefined ? {} : { protocol: this.#protocol };
+      if (this.#reason !== undefined)
+        this.#record({ kind: 'refused', client: this.client, ...protocol, reason: this.#reason });
+      return;
+    }
     this.#isOpen = false;
     const reason = this.#reason === undefined ? {} : { reason: this.#reason };
     this.#record({ kind: 'disconnect', client: this.client, ...reason });
@@ -159,6 +165,11 @@ export class Connection implements Asker {
   }
 
   #fromClient(packet: Packet): void {
+    // A request before it would be obeyed, and never answered.
+    if ((packet.cmd === 'connect') === (this.#protocol !== undefined)) {
+      this.end('the first packet must be a CONNECT, and no other may be');
+      return;
+    }
     switch (packet.cmd) {
       case 'connect':
         this.#connect(packet);
@@ -181,14 +192,16 @@ export class Connection implements Asker {
 
   #connect(packet: IConnectPacket): void {
     const { switches, policy } = this.#deps;
-    if (packet.protocolVersion !== 4) {
-      this.#refuse(BAD_PROTOCOL, 'MQTT 3.1.1 is spoken here');
+    this.#protocol = packet.protocolVersion ?? 4;
+    this.principal.client = packet.clientId;
+    if (this.#protocol !== 4) {
+      this.#refuse(badProtocol(this.#protocol));
       return;
     }
     const clientId = packet.clientId === '' && packet.clean ? this.#deps.nextClientId() : packet.clientId;
     // L26
     if (clientId === '' || Buffer.byteLength(clientId) > CLIENT_ID_BYTES_MAX) {
-      this.#refuse(BAD_CLIENT_ID, 'the client id must have 1 to 128 bytes');
+      this.#refuse(badClientId());
       return;
     }
     this.principal.client = clientId;
@@ -197,7 +210,7 @@ export class Connection implements Asker {
       return;
     }
     if (!this.#deps.mayConnect(clientId)) {
-      this.#refuse(UNAVAILABLE, 'this client id connects too often');
+      this.#refuse(tooHasty());
       return;
     }
     this.#deps.takeOver(clientId);
@@ -206,9 +219,9 @@ export class Connection implements Asker {
     this.#forward({ ...packet, clientId, keepalive });
   }
 
-  #refuse(returnCode: number, reason: string): void {
+  #refuse({ connack, reason }: Refusal): void {
     this.#reason = reason;
-    this.#socket.end(generate({ cmd: 'connack', returnCode, sessionPresent: false }));
+    this.#socket.end(connack);
     this.#inner.end();
   }
 

@@ -1,8 +1,10 @@
+import { connect, type IConnackPacket } from 'mqtt';
 import type { QoS } from 'mqtt-packet';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/host/clock.ts';
 import { type Simulator, startSimulator } from '../../../src/simulator/index.ts';
 import { keepAliveSeconds } from '../../../src/simulator/mqtt/limits.ts';
+import { thingArn } from '../../../src/simulator/service/jobs-service.ts';
 import { connected, type RawClient, rawClient } from '../../support/raw-mqtt.ts';
 import { until } from '../../support/until.ts';
 
@@ -201,6 +203,57 @@ describe('CONNECT', () => {
     await silent.ended();
     clearInterval(pinging);
     expect(alive.isOpen).toBe(true);
+  });
+
+  test('MQTT 5 is refused in its own words, and whoever runs the simulator is told what to do', async () => {
+    const client = connect(simulator.mqttUrl, { clientId: 'five', protocolVersion: 5, reconnectPeriod: 0 });
+    const connack = new Promise<IConnackPacket>((resolve) => {
+      client.on('packetreceive', (packet) => {
+        if (packet.cmd === 'connack') resolve(packet);
+      });
+    });
+    const refusal = await new Promise<Error>((resolve) => client.once('error', resolve));
+    expect(refusal).toMatchObject({
+      message: 'Connection refused: Unsupported Protocol Version',
+      code: 0x84,
+    });
+    expect(await connack).toMatchObject({
+      reasonCode: 0x84,
+      properties: { reasonString: expect.stringContaining('--broker') as string },
+    });
+    await client.endAsync();
+    const refused = await until('the trace', () =>
+      simulator.trace.since(0).find((entry) => entry.kind === 'refused'),
+    );
+    expect(refused).toMatchObject({ client: 'five', protocol: 5 });
+    expect(refused).toHaveProperty('reason', expect.stringContaining('start the simulator with --broker'));
+    // Whoever knows both falls back on the same port.
+    await open({ clientId: 'five' });
+  });
+
+  test('MQTT 3.1 is refused with the code of its own time', async () => {
+    const old = { protocolId: 'MQIsdp', protocolVersion: 3 } as const;
+    const client = await rawClient(simulator.mqttUrl, { clientId: 'old', ...old });
+    expect(await client.next('connack')).toMatchObject({ returnCode: 1 });
+    await client.ended();
+  });
+
+  test('nothing is done for who has not connected, or was refused', async () => {
+    simulator.service.createThing('t');
+    simulator.service.createJob({ jobId: 'job', targets: [thingArn('t')], document: '{}' });
+    const update = { payload: '{"status":"SUCCEEDED"}', qos: 1 } as const;
+    const mute = await rawClient(simulator.mqttUrl);
+    publish(mute, '$aws/things/t/jobs/job/update', update);
+    await mute.ended();
+    const refused = await rawClient(simulator.mqttUrl, { clientId: 'x'.repeat(129) });
+    publish(refused, '$aws/things/t/jobs/job/update', update);
+    await refused.ended();
+    const twice = await open({ clientId: 'twice' });
+    twice.send({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clientId: 'twice', clean: true });
+    await twice.ended();
+    expect(mute.packets.map(({ cmd }) => cmd)).toEqual([]);
+    expect(refused.packets.map(({ cmd }) => cmd)).toEqual(['connack']);
+    expect(simulator.service.execution('t', 'job').status).toBe('QUEUED');
   });
 
   test('what is no MQTT ends its own connection, and no other', async () => {
