@@ -1,15 +1,20 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import * as iotApi from '@aws-sdk/client-iot';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Simulator } from '../../../src/simulator/index.ts';
-import { thingArn } from '../../../src/simulator/service/jobs-service.ts';
 import { startTestCloud } from '../../support/cloud.ts';
 import { until } from '../../support/until.ts';
+import { CREDENTIALS, groupArn } from '../http/clients.ts';
 
-/** Scenario 1, AWS' own test of its own client, on the broker that speaks MQTT 3.1.1 and on one that speaks 5. */
+/**
+ * Scenario 1, AWS' own test of its own client, on the broker that speaks MQTT 3.1.1 and on one that speaks 5: a
+ * CONTINUOUS job on a group, which the thing joins later. What the operator does, the AWS SDK does.
+ */
 
 const CLIENT = new URL('./sdk-client.mjs', import.meta.url).pathname;
 const THING = 'sdk-thing';
+const GROUP = 'sdk-group';
 
 type Told = Record<string, object | undefined>;
 
@@ -31,17 +36,24 @@ describe.each([
   ['5', 'mosquitto'],
 ] as const)('IotJobsClientv2, MQTT %s, %s', (version, broker) => {
   let simulator: Simulator;
+  let iot: iotApi.IoTClient;
   let child: ChildProcess | undefined;
   beforeAll(async () => {
     simulator = await startTestCloud({}, broker);
-    simulator.service.createThing(THING);
+    const { httpUrl: endpoint } = simulator;
+    iot = new iotApi.IoTClient({ endpoint, region: 'us-east-1', credentials: CREDENTIALS, maxAttempts: 1 });
+    await iot.send(new iotApi.CreateThingCommand({ thingName: THING }));
+    await iot.send(new iotApi.CreateThingGroupCommand({ thingGroupName: GROUP }));
+    const job = { jobId: 'job', targets: [groupArn(GROUP)], document: '{"a":1}' };
+    await iot.send(new iotApi.CreateJobCommand({ ...job, targetSelection: 'CONTINUOUS' }));
   });
   afterAll(async () => {
     child?.kill('SIGKILL');
+    iot.destroy();
     await simulator.close();
   });
 
-  test('scenario 1: empty, queued, started, succeeded, refused', { timeout: 60_000 }, async () => {
+  test('A18: scenario 1: empty, queued, started, succeeded, refused', { timeout: 60_000 }, async () => {
     const steps: Step[] = [];
     let errors = '';
     child = fork(CLIENT, [simulator.mqttUrl, version, THING], { silent: true });
@@ -59,7 +71,7 @@ describe.each([
     };
 
     expect((await step('empty')).pending).toMatchObject({ inProgressJobs: [], queuedJobs: [] });
-    simulator.service.createJob({ jobId: 'job', targets: [thingArn(THING)], document: '{"a":1}' });
+    await iot.send(new iotApi.AddThingToThingGroupCommand({ thingName: THING, thingGroupName: GROUP }));
     child.send('go on');
 
     const { heard } = await step('queued');
@@ -89,6 +101,18 @@ describe.each([
     });
     child.send('go on');
     expect(await exited).toEqual([0, null]);
-    expect(simulator.service.execution(THING, 'job').status).toBe('SUCCEEDED');
+    const ours = { jobId: 'job', thingName: THING };
+    const { execution } = await iot.send(new iotApi.DescribeJobExecutionCommand(ours));
+    expect(execution?.status).toBe('SUCCEEDED');
+    // CONTINUOUS: it waits for further things, and can only be deleted by force.
+    const { job } = await iot.send(new iotApi.DescribeJobCommand({ jobId: 'job' }));
+    expect(job).toMatchObject({ status: 'IN_PROGRESS', targetSelection: 'CONTINUOUS' });
+    await iot.send(new iotApi.DeleteJobCommand({ jobId: 'job', force: true }));
+    await until('the job to be gone', () =>
+      iot.send(new iotApi.DescribeJobCommand({ jobId: 'job' })).then(
+        () => false,
+        (error: unknown) => error instanceof iotApi.ResourceNotFoundException,
+      ),
+    );
   });
 });

@@ -41,13 +41,10 @@ export class Refused extends Error {
  * @returns {Promise<any>}
  */
 async function request(method, path, body) {
-  const response = await fetch(path, {
+  const { response, text } = await answerTo(path, {
     method,
     ...(body && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
-  }).catch(() => {
-    throw new Refused('Unreachable', 'the simulator does not answer; is it still running?', 0);
   });
-  const text = await response.text();
   /** @type {any} */
   let answer = {};
   try {
@@ -58,6 +55,20 @@ async function request(method, path, body) {
   if (response.ok) return answer;
   const name = response.headers.get('x-amzn-ErrorType')?.split(':')[0] ?? `HTTP ${response.status}`;
   throw new Refused(name, answer.message ?? '', response.status);
+}
+
+/**
+ * The simulator may end before its answer, and in the middle of it.
+ * @param {string} path
+ * @param {RequestInit} init
+ */
+async function answerTo(path, init) {
+  try {
+    const response = await fetch(path, init);
+    return { response, text: await response.text() };
+  } catch {
+    throw new Refused('Unreachable', 'the simulator does not answer; is it still running?', 0);
+  }
 }
 
 const part = encodeURIComponent;

@@ -148,9 +148,10 @@ function go(hash) {
 
 /** A job with one execution opens at it: that is where the timeline is. @param {string} jobId */
 async function openJob(jobId) {
-  const { total, items } = await read.list('executions', { job: jobId, limit: 1 });
-  const [only] = items;
-  if (total === 1) go(links.execution(only.thing, only.jobId, only.executionNumber));
+  // Where nobody answers, the job itself is what to show as soon as somebody does.
+  const { items } = await read.list('executions', { job: jobId, limit: 2 }).catch(() => ({ items: [] }));
+  const [only, other] = items;
+  if (only && !other) go(links.execution(only.thing, only.jobId, only.executionNumber));
   else go(links.job(jobId));
 }
 
@@ -193,13 +194,11 @@ function openNewThing() {
 }
 
 /** @param {string} [thing] */
-async function openNewJob(thing) {
-  // Targets are ARNs, and what they begin with is the simulator's to say.
-  if (!overview) await refreshOverview();
+function openNewJob(thing) {
   const current = route.kind === 'thing' || route.kind === 'execution' ? route.thing : undefined;
   newJob({
     endpoint: endpoint(),
-    arnPrefix: overview?.thingArnPrefix ?? '',
+    arnPrefix: () => overview?.thingArnPrefix,
     thing: thing ?? current,
     done: (jobId) => void openJob(jobId),
   });
@@ -304,8 +303,12 @@ function onRoute() {
 }
 
 async function refreshOverview() {
-  overview = await read.overview();
-  syncClock(overview.nowMs);
+  try {
+    overview = await read.overview();
+    syncClock(overview.nowMs);
+  } catch {
+    // The link says so at the top of the page; what was known stays known.
+  }
 }
 
 /** @param {Batch} batch */

@@ -23,7 +23,8 @@ const EXAMPLE = `{
 
 /**
  * A job from a document or from one of AWS's managed templates, whose parameters make the form.
- * @param {{ endpoint: string, arnPrefix: string, thing?: string | undefined, done: (jobId: string, things: string[]) => void }} options
+ * Targets are ARNs, and what they begin with is the simulator's to say, as soon as it answers.
+ * @param {{ endpoint: string, arnPrefix: () => string | undefined, thing?: string | undefined, done: (jobId: string, things: string[]) => void }} options
  */
 export function newJob({ endpoint, arnPrefix, thing, done }) {
   const jobId = h('input', {
@@ -54,7 +55,7 @@ export function newJob({ endpoint, arnPrefix, thing, done }) {
   byDocument.onchange = onSource;
   byTemplate.onchange = onSource;
   const job = () => ({
-    targets: targets.values().map((one) => (one.startsWith('arn:') ? one : `${arnPrefix}${one}`)),
+    targets: targets.values().map((one) => (one.startsWith('arn:') ? one : `${arnPrefix() ?? ''}${one}`)),
     ...(byTemplate.checked ? template.values() : { document: documentText.value }),
     ...(description.value && { description: description.value }),
     ...(minutes.value && { timeoutConfig: { inProgressTimeoutInMinutes: Number(minutes.value) } }),
@@ -199,7 +200,10 @@ function targetPicker(first) {
   };
   input.onchange = commit;
   input.oninput = async () => {
-    const { items } = await read.list('things', { search: input.value, limit: 20 });
+    const search = input.value;
+    // Suggestions are a help: without them the name can still be typed.
+    const { items } = await read.list('things', { search, limit: 20 }).catch(() => ({ items: [] }));
+    if (search !== input.value) return;
     render(
       suggestions,
       ...items.map((/** @type {{ thing: string }} */ { thing }) => h('option', { value: thing })),

@@ -46,12 +46,16 @@ export class TracePane {
     this.onFilter(text);
   }
 
-  /** All that the simulator still has and the filter lets through. */
+  /** All that the simulator still has and the filter lets through; what is shown stays where it does not answer. */
   async load() {
     this.#generation += 1;
     const generation = this.#generation;
-    const { items } = await read.trace(this.search);
-    if (generation !== this.#generation) return;
+    const items = await read.trace(this.search).then(
+      (found) => found.items,
+      // The link says so at the top of the page, and everything is read again when it is back.
+      () => undefined,
+    );
+    if (!items || generation !== this.#generation) return;
     this.rows.replaceChildren();
     this.#waiting = [];
     this.#missed = 0;
