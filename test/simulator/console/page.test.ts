@@ -346,6 +346,58 @@ test('the keys are listed, and a page that has lost the simulator says so', asyn
   expect(others).toEqual([]);
 });
 
+test.each([
+  ['is refused', `Promise.reject(new TypeError('Failed to fetch'))`],
+  // The headers were there, the rest never came.
+  [
+    'ends in the middle',
+    `Promise.resolve({ ok: true, text: () => Promise.reject(new TypeError('network')) })`,
+  ],
+])(
+  'no read that %s is an error of the page, and what the reader asks for is still opened',
+  async (_, how) => {
+    simulator.service.createThing('pump-1');
+    createJob('first', ['pump-1']);
+    await page.sees('first', '#jobs');
+    const device = await connectDevice('pump-1');
+    await publish(device, 'pump-1/jobs/get', {});
+    await page.sees('jobs/get', '#trace-rows');
+    // Every read in turn: the overview, the lists, the trace, what is shown.
+    await page.evaluate(`(() => {
+    globalThis.asked = [];
+    globalThis.fetchTruly = globalThis.fetch;
+    globalThis.fetch = (path) => { asked.push(String(path)); return ${how}; };
+  })()`);
+    const asked = (path: string) =>
+      until(path, () => page.evaluate<boolean>(`asked.some((one) => one.includes(${JSON.stringify(path)}))`));
+    // A new filter opens the stream anew, and all is read again.
+    await page.press('f');
+    await page.type('jobs');
+    for (const path of ['/overview', '/things?', '/jobs?', '/trace?']) await asked(path);
+    await page.sees('first', '#jobs');
+    await page.sees('jobs/get', '#trace-rows');
+    await page.click('#jobs .row');
+    await asked('/executions?');
+    await until('the address of the job', () => page.evaluate<boolean>(`location.hash === '#/jobs/first'`));
+    await page.press('n');
+    await page.sees('New job', 'dialog');
+    await page.press('Shift+Tab', 'Backspace');
+    await page.type('second');
+    await page.click('dialog input[name=targets]');
+    await page.type('pump-1');
+    await page.press('Enter');
+    await page.sees('pump-1', 'dialog .chips');
+    await page.click('dialog button[type=submit]');
+    await page.sees('Unreachable: the simulator does not answer', 'dialog .error');
+    await page.evaluate('globalThis.fetch = fetchTruly');
+    await page.click('dialog button[type=submit]');
+    await page.sees('second on pump-1', '#detail h2');
+    await page.press('f');
+    await page.type(' get');
+    await page.sees('jobs/get', '#trace-rows');
+  },
+);
+
 test('a managed template makes the form of its parameters, and the service fills in the document', async () => {
   simulator.service.createThing('pump-1');
   await page.evaluate(`location.hash = '#/things/pump-1'`);
