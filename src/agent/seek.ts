@@ -176,8 +176,11 @@ export class Seeker {
     return NOTHING;
   }
 
+  /** Half as soon to half as late again: devices that were throttled together must not ask together (E8). */
   #lookLater(): void {
-    void this.#deps.clock.sleep(this.#deps.settings.queueRetryMs).then(() => this.#agent.look());
+    const { clock, settings } = this.#deps;
+    const spread = 0.5 + clock.random();
+    void clock.sleep(settings.queueRetryMs * spread).then(() => this.#agent.look());
   }
 }
 

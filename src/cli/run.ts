@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type AgentDeps, createAgent } from '../agent/agent.ts';
+import { beginLife, watchLife } from '../agent/life.ts';
 import type { Config } from '../config/config.ts';
-import { bootId, machineId } from '../host/boot.ts';
+import { bootId, machineId, uptimeMs } from '../host/boot.ts';
 import { systemClock } from '../host/clock.ts';
 import { createLog } from '../host/log.ts';
 import { nodeDisk } from '../host/node-disk.ts';
@@ -22,7 +23,7 @@ import { CommandFailed } from './command-failed.ts';
 import { controlCommands } from './control/commands.ts';
 import { LinkWatch } from './control/link-watch.ts';
 import { serveControl } from './control/server.ts';
-import { agentSettings, readConfig, stepSettings, transportOptions } from './settings.ts';
+import { agentSettings, HEALTHY_AFTER_MS, readConfig, stepSettings, transportOptions } from './settings.ts';
 import { packageVersion } from './version.ts';
 
 /**
@@ -127,8 +128,14 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     agent.drain().catch(() => undefined);
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, drain);
+  const life = await beginLife(
+    { disk: nodeDisk, stateDirectory: settings.stateDirectory, log },
+    { bootId: boot, uptimeMs: await uptimeMs() },
+    transportOptions(config).backoff.lostMs,
+  );
+  watchLife(life, transport, systemClock, HEALTHY_AFTER_MS);
   agent.start();
-  transport.start();
+  transport.start(life.connectWithinMs);
   const { url, transport: library } = config.connection;
   log.info({ version: packageVersion(), mode: config.mode, url, transport: library }, 'evenkeel runs');
   try {
@@ -142,6 +149,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   delivery.close();
   jobs.close();
   await transport.close();
+  await life.proved();
   await lock.release();
   log.info({}, 'drained');
   // The CRT keeps a process alive until the collector has found its clients, if it ever does.

@@ -13,7 +13,10 @@ const SECOND_MS = 1000;
 const MEGABYTE = 1_048_576;
 const FINISH_ATTEMPTS_MAX = 3;
 const PUBLISH_QUEUE_MAX = 100;
-const HEALTHY_AFTER_MS = 30_000;
+/** A link that has lasted so long shows that the broker is well. */
+export const HEALTHY_AFTER_MS = 30_000;
+/** L21: at most 50 in any second; with as many answers that is what AWS carries, and it discards the rest. */
+const PUBLISH_RATE = { perSecond: 30, burst: 20 };
 
 /** Reads a config file; without one, the defaults. Throws with every problem and its place. */
 export function readConfig(path: string | undefined): Config {
@@ -70,6 +73,8 @@ export function agentSettings(config: Config, configPath: string | undefined): A
   };
 }
 
+export type AgentTransportOptions = TransportOptions & { backoff: { lostMs: number } };
+
 export function stepSettings({ steps, policy }: Config): StepSettings {
   return {
     handlerDirectory: steps.handlerDirectory,
@@ -81,7 +86,7 @@ export function stepSettings({ steps, policy }: Config): StepSettings {
   };
 }
 
-export function transportOptions(config: Config): TransportOptions {
+export function transportOptions(config: Config): AgentTransportOptions {
   const { connection } = config;
   const { username, password } = connection;
   const proxy = proxyOf(config);
@@ -92,8 +97,10 @@ export function transportOptions(config: Config): TransportOptions {
     keepAliveSeconds: connection.keepAliveSeconds,
     connectTimeoutMs: connection.connectTimeoutSeconds * SECOND_MS,
     publishQueueMax: PUBLISH_QUEUE_MAX,
+    publishRate: PUBLISH_RATE,
     backoff: {
       firstMs: connection.backoffFirstSeconds * SECOND_MS,
+      lostMs: connection.spreadSeconds * SECOND_MS,
       maxMs: connection.backoffMaxSeconds * SECOND_MS,
       healthyAfterMs: HEALTHY_AFTER_MS,
     },

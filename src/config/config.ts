@@ -67,6 +67,9 @@ export const configSchema = z.strictObject({
       backoffMaxSeconds: seconds(0.05, 3600)
         .default(300)
         .describe('Last ceiling; waits are drawn from 0 to the ceiling.'),
+      spreadSeconds: seconds(0, 3600)
+        .default(30)
+        .describe('First ceiling after a boot and after a lost link, which a whole fleet may have at once.'),
     })
     .prefault({}),
   state: z

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 
 const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id';
+const UPTIME_PATH = '/proc/uptime';
 const KERNEL_STATISTICS_PATH = '/proc/stat';
 /** systemd's, D-Bus's, and the serial number that a board's firmware tells. */
 const MACHINE_ID_PATHS = [
@@ -23,6 +24,12 @@ export async function bootId(read: ReadText = readText): Promise<string> {
   const bootSecond = /^btime (\d+)$/m.exec((await read(KERNEL_STATISTICS_PATH)) ?? '')?.[1];
   if (bootSecond !== undefined) return `btime-${bootSecond}`;
   throw new Error(`cannot read the boot id: neither ${BOOT_ID_PATH} nor ${KERNEL_STATISTICS_PATH} tells it`);
+}
+
+/** How long this boot has lasted; `undefined` where the kernel hides it. */
+export async function uptimeMs(read: ReadText = readText): Promise<number | undefined> {
+  const seconds = Number.parseFloat((await read(UPTIME_PATH)) ?? '');
+  return Number.isNaN(seconds) ? undefined : seconds * 1000;
 }
 
 /**

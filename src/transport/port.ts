@@ -5,8 +5,11 @@ import type { MqttVersion } from './protocol-version.ts';
  * connected; it keeps no messages: what could not be sent in time is refused, never sent later (design section 4).
  */
 export interface Transport {
-  /** Connects, and stays connected with full-jitter backoff until `close`. */
-  start(): void;
+  /**
+   * Connects, and stays connected with full-jitter backoff until `close`. The first attempt is made at a moment drawn
+   * from now to `withinMs` later; at once without it.
+   */
+  start(withinMs?: number): void;
   /** True from the moment all `filters` are acknowledged until the connection ends. */
   readonly up: boolean;
   /** The last reason for which the link was refused or lost, in words. */
@@ -65,7 +68,8 @@ export interface TransportOptions {
   publishQueueMax: number;
   /** AWS discards what exceeds 100 messages a second on a connection (L21). Absent: as fast as the link takes them. */
   publishRate?: { perSecond: number; burst: number };
-  backoff: { firstMs: number; maxMs: number; healthyAfterMs: number };
+  /** `lostMs`: from how long the wait is drawn after a link that had lasted; absent, as after any failure. */
+  backoff: { firstMs: number; lostMs?: number; maxMs: number; healthyAfterMs: number };
   tls?: TransportTls;
   /** HTTP proxy to tunnel through, `http://[user:password@]host:port`. */
   proxy?: string;

@@ -49,7 +49,7 @@ class LastingTransport implements Transport {
   readonly #open: OpenConnection;
   readonly #endpoint: Endpoint;
   readonly #listeners: Listeners;
-  readonly #backoff: Backoff;
+  #backoff: Backoff | undefined;
   readonly #versions: VersionChoice;
   readonly #renewals: Pending;
   #connection: Connection | undefined;
@@ -69,7 +69,6 @@ class LastingTransport implements Transport {
     this.#versions = createVersionChoice(options.mqttVersion);
     this.#endpoint = parseEndpoint(options.url);
     this.#listeners = createListeners(log);
-    this.#backoff = createBackoff(options.backoff, () => clock.random());
     this.#renewals = createPending(clock);
   }
 
@@ -81,9 +80,11 @@ class LastingTransport implements Transport {
     return this.#lastFailure;
   }
 
-  start(): void {
+  start(withinMs = 0): void {
     if (this.#closing) throw new Error('cannot start the transport: it is closed');
-    this.#loop ??= this.#stayConnected();
+    const { lostMs = this.#options.backoff.firstMs, ...limits } = this.#options.backoff;
+    this.#backoff ??= createBackoff({ ...limits, lostMs, startMs: withinMs }, () => this.#clock.random());
+    this.#loop ??= this.#stayConnected(this.#backoff);
   }
 
   subscribe(listener: TransportListener): () => void {
@@ -130,13 +131,16 @@ class LastingTransport implements Transport {
     this.#listeners.clear();
   }
 
-  async #stayConnected(): Promise<void> {
+  async #stayConnected(backoff: Backoff): Promise<void> {
+    let waitMs = backoff.nextMs();
+    if (waitMs > 0) this.#log('transport.waits', { waitMs });
     while (!this.#closing) {
+      if (waitMs > 0) await this.#pause(waitMs);
+      if (this.#closing) return;
       this.#hurry = false;
       const end = await this.#connectOnce();
       this.#connection = undefined;
-      const waitMs = this.#nextWaitMs(end);
-      if (waitMs > 0) await this.#pause(waitMs);
+      waitMs = this.#nextWaitMs(end, backoff);
     }
   }
 
@@ -168,13 +172,13 @@ class LastingTransport implements Transport {
   }
 
   /** Judges how a connection ended: what to remember, and how long to wait before the next. */
-  #nextWaitMs(end: ConnectionEnd): number {
+  #nextWaitMs(end: ConnectionEnd, backoff: Backoff): number {
     // Ended by `renew` or `close`: no failure, and nobody waits.
     if (this.#hurry || this.#closing) return 0;
     this.#lastFailure = end.reason;
     const version = this.#versions.current;
     const tryAtOnce = this.#versions.failed(end.refusal);
-    const waitMs = tryAtOnce ? 0 : this.#backoff.nextMs();
+    const waitMs = tryAtOnce ? 0 : backoff.nextMs();
     this.#log('transport.failed', { reason: end.reason, mqttVersion: version, waitMs });
     return waitMs;
   }
@@ -205,8 +209,10 @@ class LastingTransport implements Transport {
     if (link === undefined) return;
     this.#link = undefined;
     // Only a connection that lasted shows that the broker is well; one that comes and goes keeps the wait growing.
-    if (this.#clock.monotonicMs() - link.upAtMs >= this.#options.backoff.healthyAfterMs)
-      this.#backoff.reset();
+    if (this.#clock.monotonicMs() - link.upAtMs >= this.#options.backoff.healthyAfterMs) {
+      if (this.#hurry) this.#backoff?.renewed();
+      else this.#backoff?.lost();
+    }
     link.publishes.end(why, reason);
     link.roundTrips.failAll(why, reason);
     this.#log('transport.down', { reason });

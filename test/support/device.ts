@@ -106,6 +106,7 @@ export async function createDevice(
       transport: chosenTransport(),
       backoffFirstSeconds: 0.05,
       backoffMaxSeconds: 0.5,
+      spreadSeconds: 0.5,
       ...change['connection'],
     },
     state: { directory: join(root, 'state'), ...change['state'] },
