@@ -10,6 +10,7 @@ import type { Clock } from '../host/clock.ts';
 import type { Disk } from '../host/disk.ts';
 import type { Log } from '../host/log.ts';
 import type { Processes } from '../host/processes.ts';
+import type { Systemd } from '../host/systemd.ts';
 import type { JobsClient } from '../jobs/client.ts';
 import type { Outbox } from '../receipts/outbox.ts';
 import type { StepContext } from '../steps/step.ts';
@@ -54,6 +55,7 @@ export interface AgentDeps {
   disk: Disk;
   clock: Clock;
   processes: Processes;
+  systemd: Systemd;
   stepContext(key: string, directory: string): Omit<StepContext, 'freshUrl' | 'homeOf'>;
   facts: DeviceFacts;
   bootId: string;

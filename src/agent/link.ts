@@ -22,12 +22,19 @@ const LINK_PATHS = [
   '/usr/local/share/ca-certificates',
 ];
 
+/** What brings a device its addresses, its resolver and its firewall, by the names of their units. */
+const LINK_UNITS =
+  /^(NetworkManager|ModemManager|systemd-(networkd|resolved)|networking|ifup@.*|wpa_supplicant(@.*)?|dhcpcd(@.*)?|connman|iwd|hostapd|nftables|iptables|netfilter-persistent|ufw|firewalld|openvpn(-client)?(@.*)?|wg-quick@.*|tailscaled|dnsmasq|unbound)\.(service|socket)$/;
+
 /** True when the plan declares to touch what the link depends on; `own` are the agent's config and credentials. */
 export function touchesLink(plan: Plan, own: readonly string[]): boolean {
   const roots = [...LINK_PATHS, ...own];
   const within = (path: string, root: string): boolean => path === root || path.startsWith(`${root}/`);
-  return plan.steps.some(({ touches }) =>
-    namesOf('path', touches).some((path) => roots.some((root) => within(path, root) || within(root, path))),
+  return plan.steps.some(
+    ({ touches }) =>
+      namesOf('path', touches).some((path) =>
+        roots.some((root) => within(path, root) || within(root, path)),
+      ) || namesOf('unit', touches).some((unit) => LINK_UNITS.test(unit)),
   );
 }
 

@@ -6,6 +6,7 @@ import { bootId } from '../host/boot.ts';
 import { systemClock } from '../host/clock.ts';
 import { nodeDisk } from '../host/node-disk.ts';
 import { createProcessGroups } from '../host/process-group.ts';
+import { createSystemd } from '../host/systemd.ts';
 import { CommandFailed } from './command-failed.ts';
 import { agentSettings, readConfig, readText, stepSettings } from './settings.ts';
 
@@ -25,6 +26,7 @@ export async function check(path: string, options: { config?: string; json?: boo
       disk: nodeDisk,
       clock: systemClock,
       processes,
+      systemd: createSystemd(),
       key: 'check',
       directory: join(settings.stateDirectory, 'executions', 'check'),
       settings: stepSettings(config),
@@ -66,6 +68,7 @@ function undoWords(step: PlanStep): string {
   const command = step.undo ? [`run ${step.undo.join(' ')}`] : [];
   const paths = step.touches.length > 0 ? ['put its paths back, and compare them'] : [];
   if (step.type === 'check') return 'none needed';
+  if ('units' in step) return 'start or stop what it stopped or started; restart behind all undos';
   return [...command, ...paths].join(', then ') || 'none';
 }
 

@@ -8,6 +8,7 @@ import { systemClock } from '../host/clock.ts';
 import { createLog } from '../host/log.ts';
 import { nodeDisk } from '../host/node-disk.ts';
 import { createProcessGroups } from '../host/process-group.ts';
+import { createSystemd } from '../host/systemd.ts';
 import { createJobsClient } from '../jobs/client.ts';
 import { type ChannelDeps, shadowChannel, topicChannel } from '../receipts/channels.ts';
 import { createDelivery } from '../receipts/delivery.ts';
@@ -77,6 +78,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     saveRefused: (refused) => writeRefusals(nodeDisk, settings.stateDirectory, refused),
   });
   const processes = createProcessGroups({ clock: systemClock, bootId: boot, log });
+  const systemd = createSystemd();
   const agent = createAgent({
     settings,
     transport,
@@ -86,10 +88,12 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     disk: nodeDisk,
     clock: systemClock,
     processes,
+    systemd,
     stepContext: (key, directory) => ({
       disk: nodeDisk,
       clock: systemClock,
       processes,
+      systemd,
       key,
       directory,
       settings: stepSettings(config),

@@ -13,11 +13,12 @@ import {
   sha256,
   text,
   texts,
+  unitNames,
   url,
   type Values,
   whole,
 } from './members.ts';
-import type { Grade, PlanStep, ResourceId, StepBase } from './plan.ts';
+import type { Grade, PlanStep, ResourceId, StepBase, UnitsStep } from './plan.ts';
 
 /** One action of a document, read into one step of the plan. The tables below are the published schema too. */
 
@@ -26,6 +27,7 @@ const STEP_TIMEOUT_SECONDS_MAX = 7 * 86_400;
 const CONTENT_CHARS_MAX = 32_768;
 const SIZE_BYTES_MAX = 2 ** 40;
 const CHECK_INTERVAL_SECONDS = 1;
+const HEALTH_SECONDS = 3;
 
 /** A handler and an operation: no path, so that it stays in its directory. */
 export const PLAIN_NAME = { regex: /^[A-Za-z0-9][A-Za-z0-9._-]*$/, words: 'must be a plain file name' };
@@ -79,6 +81,9 @@ export const INPUTS = {
     link: filePath('The symbolic link.'),
     target: requiredText('What it points to from now on.'),
   },
+  startServices: units('that are started, and must run then.'),
+  stopServices: units('that are stopped.'),
+  restartServices: units('that are restarted, and must run then.'),
   check: {
     command: command(`It holds when this ends with exit status 0. ${COMMAND}`),
     url: text('It holds when this answers with `status`.'),
@@ -88,6 +93,17 @@ export const INPUTS = {
     intervalSeconds: whole(`Between two looks (default ${CHECK_INTERVAL_SECONDS}).`, 1, 3600),
   },
 } satisfies Record<PlanStep['type'], Shape>;
+
+function units(what: string) {
+  return {
+    services: unitNames(`Units of systemd ${what} A list, or one text split at white space.`),
+    healthSeconds: whole(
+      `How long all of them must stay so before the step has succeeded (default ${HEALTH_SECONDS}).`,
+      0,
+      3600,
+    ),
+  } satisfies Shape;
+}
 
 export interface ActionFacts {
   index: number;
@@ -140,6 +156,9 @@ const READERS: {
     link,
     target,
   }),
+  startServices: (action, input) => unitsStep('startServices', action, input),
+  stopServices: (action, input) => unitsStep('stopServices', action, input),
+  restartServices: (action, input) => unitsStep('restartServices', action, input),
   check(action, input, at) {
     const what = checked(input, at);
     return (
@@ -215,6 +234,15 @@ function runHandler(action: Action, input: Inputs<'runHandler'>, at: Fields): Pl
     ...(directory !== undefined && { directory }),
     ...stderrLimit(action),
   };
+}
+
+function unitsStep(
+  type: UnitsStep['type'],
+  action: Action,
+  { services, healthSeconds = HEALTH_SECONDS }: Values<ReturnType<typeof units>>,
+): UnitsStep {
+  const touched = services.map((unit) => `unit:${unit}`);
+  return { ...base(action, 'full', [], touched), type, idempotent: true, units: services, healthSeconds };
 }
 
 function stockDownload(action: Action, args: readonly string[], at: Fields): PlanStep | undefined {

@@ -9,6 +9,12 @@ export interface Problem {
 const PROBLEMS_MAX = 50;
 const ARGUMENT_CHARS_MAX = 4096;
 const ARGUMENTS_MAX = 256;
+/** man 7 systemd.unit; no template without an instance, no pattern, nothing that could be an option. */
+export const UNIT_PATTERN = String.raw`^[A-Za-z0-9:_.\\][A-Za-z0-9:_.\\@-]*$`;
+const UNIT_NAME = new RegExp(UNIT_PATTERN);
+const UNIT_TEMPLATE = /@\.\w+$/;
+const UNIT_SUFFIX = /\.(service|socket|timer|path|target|mount|automount)$/;
+const UNIT_NAME_CHARS_MAX = 255;
 const FORBIDDEN_ROOTS = ['/proc', '/sys', '/dev', '/run'];
 
 /**
@@ -125,6 +131,25 @@ export class Fields {
       if (reason !== undefined) this.wrong(name, reason);
     }
     return path;
+  }
+
+  /** Names of units, each once and with its suffix. */
+  unitNames(name: string): string[] {
+    const before = this.#problems.length;
+    const value = this.raw(name);
+    const said =
+      typeof value === 'string' ? value.split(/\s+/).filter((word) => word !== '') : this.texts(name);
+    if (this.#problems.length > before) return [];
+    if (said === undefined || said.length === 0) {
+      this.wrong(name, 'must name at least one unit');
+      return [];
+    }
+    const named = said.map((word) => (UNIT_SUFFIX.test(word) ? word : `${word}.service`));
+    const bad = named.find(
+      (unit) => !UNIT_NAME.test(unit) || UNIT_TEMPLATE.test(unit) || unit.length > UNIT_NAME_CHARS_MAX,
+    );
+    if (bad !== undefined) this.wrong(name, `is no name of a unit: "${bad.slice(0, 60)}"`);
+    return [...new Set(named)];
   }
 
   mode(name: string): number | undefined {

@@ -1,4 +1,4 @@
-import { type Fields, pathProblem } from './fields.ts';
+import { type Fields, pathProblem, UNIT_PATTERN } from './fields.ts';
 
 /**
  * The members that an object of a document may have. One table says both how each is read and what the published JSON
@@ -147,6 +147,21 @@ export function filePaths(description: string): Member<string[]> {
       anyOf: [{ type: 'array', items: { type: 'string', pattern: PATH_PATTERN } }, { const: '' }],
     },
     required: false,
+  };
+}
+
+/** Units of systemd: a list, or one text split at white space; `.service` where no suffix is said. */
+export function unitNames(description: string): Member<string[]> {
+  return {
+    read: (fields, name) => fields.unitNames(name),
+    schema: {
+      description,
+      anyOf: [
+        { type: 'string', pattern: '\\S' },
+        { type: 'array', items: { type: 'string', pattern: UNIT_PATTERN }, minItems: 1 },
+      ],
+    },
+    required: true,
   };
 }
 

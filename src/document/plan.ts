@@ -42,6 +42,7 @@ export type PlanStep =
   | WriteFileStep
   | RemoveFileStep
   | SwitchLinkStep
+  | UnitsStep
   | CheckStep;
 
 export type StepType = PlanStep['type'];
@@ -115,6 +116,27 @@ export interface SwitchLinkStep extends StepBase {
   link: string;
   target: string;
 }
+
+/** Units of systemd: services, and with their suffix timers, sockets and the like. */
+interface UnitsStepBase extends StepBase {
+  units: readonly string[];
+  /** How long all of them must stay as the step brought them. */
+  healthSeconds: number;
+}
+
+export interface StartServicesStep extends UnitsStepBase {
+  type: 'startServices';
+}
+
+export interface StopServicesStep extends UnitsStepBase {
+  type: 'stopServices';
+}
+
+export interface RestartServicesStep extends UnitsStepBase {
+  type: 'restartServices';
+}
+
+export type UnitsStep = StartServicesStep | StopServicesStep | RestartServicesStep;
 
 export interface CheckStep extends StepBase {
   type: 'check';

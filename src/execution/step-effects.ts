@@ -278,10 +278,11 @@ export const settling: Effect = {
   obeys: () => [],
   async run({ plan, progress }, tools) {
     const { before } = await tools.images(progress);
+    const settled = new Set<ResourceId>();
     for (const step of plan.steps) {
       const image = before.get(step.index);
       if (progress.steps[step.index]?.phase !== 'undone' || !image) continue;
-      const outcome = await tools.stepTypeOf(step).settle?.(step, image, tools.context);
+      const outcome = await tools.stepTypeOf(step).settle?.(step, image, tools.context, settled);
       if (outcome?.result === 'failed')
         tools.log.warn({ step: step.index, reason: outcome.reason }, 'cannot settle');
     }

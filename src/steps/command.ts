@@ -120,7 +120,7 @@ function notFinished(
 }
 
 /** What a child wrote is not durable until its file system is: without this a power cut loses it (section 6). */
-async function syncTouched(touches: PlanStep['touches'], disk: Disk): Promise<void> {
+export async function syncTouched(touches: PlanStep['touches'], disk: Disk): Promise<void> {
   if (touches.length === 0) {
     await disk.syncAll();
     return;

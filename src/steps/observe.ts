@@ -1,15 +1,17 @@
 import { type ResourceId, resourceOf } from '../document/plan.ts';
 import { fingerprintAt } from './fingerprint.ts';
 import type { Fingerprint, StepContext } from './step.ts';
+import { unitFingerprint } from './units.ts';
 
 /** What cannot be looked at begins like this. */
 export const UNREADABLE = 'cannot be read: ';
 
-export type ObserveContext = Pick<StepContext, 'disk'>;
+export type ObserveContext = Pick<StepContext, 'disk' | 'systemd' | 'clock'>;
 
 /** How each kind of resource is looked at, by its name within the kind. */
 const LOOKS: Readonly<Record<string, (name: string, context: ObserveContext) => Promise<Fingerprint>>> = {
   path: (path, { disk }) => fingerprintAt(disk, path),
+  unit: unitFingerprint,
 };
 
 /** The fingerprints of resources as they are now. What cannot be looked at compares equal to nothing. */

@@ -2,9 +2,12 @@ import type { PlanStep } from '../document/plan.ts';
 import { check } from './check.ts';
 import { downloadFile } from './download-file.ts';
 import { removeFile } from './remove-file.ts';
+import { restartServices } from './restart-services.ts';
 import { runCommand } from './run-command.ts';
 import { runHandler } from './run-handler.ts';
+import { startServices } from './start-services.ts';
 import type { StepType } from './step.ts';
+import { stopServices } from './stop-services.ts';
 import { switchLink } from './switch-link.ts';
 import { writeFile } from './write-file.ts';
 
@@ -15,6 +18,9 @@ const STEP_TYPES: { [T in PlanStep['type']]: StepType<Extract<PlanStep, { type: 
   writeFile,
   removeFile,
   switchLink,
+  startServices,
+  stopServices,
+  restartServices,
   check,
 };
 

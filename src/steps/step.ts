@@ -2,6 +2,7 @@ import type { Grade, PlanStep, ResourceId } from '../document/plan.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Disk } from '../host/disk.ts';
 import type { Processes, ProcessIdentity } from '../host/processes.ts';
+import type { Systemd } from '../host/systemd.ts';
 
 /**
  * The contract of a step type (design section 7). `do` and `undo` are symmetric: both may be called after a crash in
@@ -33,8 +34,11 @@ export interface StepType<S extends PlanStep = PlanStep> {
     context: StepContext,
     signal: AbortSignal,
   ): Promise<UndoOutcome>;
-  /** Once per undone step after all undos: restarts and the like. */
-  settle?(step: S, before: Before, context: StepContext): Promise<UndoOutcome>;
+  /**
+   * Once per undone step after all undos, in the order of the steps: restarts and the like. `settled` holds what the
+   * steps before it have settled already: each thing is restarted once.
+   */
+  settle?(step: S, before: Before, context: StepContext, settled: Set<ResourceId>): Promise<UndoOutcome>;
   /** Work that was deferred behind the commit (purge, shutdown). */
   finish?(step: S, before: Before, context: StepContext): Promise<UndoOutcome>;
   /**
@@ -48,6 +52,7 @@ export interface StepContext {
   disk: Disk;
   clock: Clock;
   processes: Processes;
+  systemd: Systemd;
   /** Key of the execution: unique on this device, safe in a file name. */
   key: string;
   /** The execution's directory (0700), absolute. */

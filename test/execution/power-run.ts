@@ -21,6 +21,7 @@ import {
 } from '../support/forgetful-disk.ts';
 import { createMemoryCloud, type MemoryCloud } from '../support/memory-cloud.ts';
 import { createMemoryProcesses, type MemoryProcesses } from '../support/memory-processes.ts';
+import { noSystemd } from '../support/memory-systemd.ts';
 import { type Random, randomFrom } from '../support/random.ts';
 import { eventsOf, type PlannedEvent } from './power-events.ts';
 import { judgeEnd } from './power-judge.ts';
@@ -323,6 +324,7 @@ async function agent(world: World, life: AgentLife): Promise<Progress | undefine
     disk,
     clock: world.clock,
     processes: life.processes.processes,
+    systemd: noSystemd,
     key,
     directory,
     settings: {

@@ -11,6 +11,7 @@ import type { Processes } from '../../src/host/processes.ts';
 import { observe } from '../../src/steps/observe.ts';
 import { stepTypeOf } from '../../src/steps/registry.ts';
 import type { StepContext } from '../../src/steps/step.ts';
+import { noSystemd } from '../support/memory-systemd.ts';
 
 /** I1: extended attributes and ACLs are part of what comes back, and of what is compared. */
 
@@ -48,6 +49,7 @@ beforeEach(async () => {
     disk: nodeDisk,
     clock: systemClock,
     processes: {} as Processes,
+    systemd: noSystemd,
     key: 'k',
     directory: path('execution'),
     settings: {

@@ -10,6 +10,7 @@ import type { Processes } from '../../src/host/processes.ts';
 import { stepTypeOf } from '../../src/steps/registry.ts';
 import type { After, Before, StepContext } from '../../src/steps/step.ts';
 import { listed } from '../support/device.ts';
+import { noSystemd } from '../support/memory-systemd.ts';
 
 /**
  * I1, I4: a step, and its undo, end at every single operation on the disk in turn; an undo by a new life then brings
@@ -88,6 +89,7 @@ function contextOf(root: string, disk: Disk): StepContext {
     disk,
     clock: systemClock,
     processes: {} as Processes,
+    systemd: noSystemd,
     key: 'k',
     directory: join(root, 'execution'),
     settings: {

@@ -10,6 +10,7 @@ import { stepTypeOf } from '../../src/steps/registry.ts';
 import type { Attempt, Before, StepContext, StepType } from '../../src/steps/step.ts';
 import { listDevice } from '../execution/power-scenario.ts';
 import { createForgetfulDisk, type ForgetfulDisk, type Life } from '../support/forgetful-disk.ts';
+import { noSystemd } from '../support/memory-systemd.ts';
 import { randomFrom } from '../support/random.ts';
 
 /**
@@ -37,6 +38,7 @@ function contextOn(disk: Disk): StepContext {
     disk,
     clock: systemClock,
     processes: {} as Processes,
+    systemd: noSystemd,
     key: 'k',
     directory: '/state',
     settings: {
