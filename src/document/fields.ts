@@ -10,7 +10,7 @@ const PROBLEMS_MAX = 50;
 const ARGUMENT_CHARS_MAX = 4096;
 const ARGUMENTS_MAX = 256;
 /** man 7 systemd.unit; no template without an instance, no pattern, nothing that could be an option. */
-export const UNIT_PATTERN = String.raw`^[A-Za-z0-9:_.\\][A-Za-z0-9:_.\\@-]*$`;
+export const UNIT_PATTERN = String.raw`^[A-Za-z0-9:_\\][A-Za-z0-9:_.\\@-]*$`;
 const UNIT_NAME = new RegExp(UNIT_PATTERN);
 const UNIT_TEMPLATE = /@\.\w+$/;
 const UNIT_SUFFIX = /\.(service|socket|timer|path|target|mount|automount)$/;
