@@ -10,6 +10,7 @@ import { createProcessGroups } from '../../src/host/process-group.ts';
 import { homesOf } from '../../src/steps/own-directory.ts';
 import { stepTypeOf } from '../../src/steps/registry.ts';
 import type { After, Attempt, Before, DoOutcome, StepContext, StepSurvey } from '../../src/steps/step.ts';
+import { noSystemd } from '../support/memory-systemd.ts';
 
 /** One step on this machine's real disk, with real processes, in a directory of its own. */
 export interface Bench {
@@ -40,6 +41,7 @@ export async function createBench(settings: Partial<StepContext['settings']> = {
     disk: nodeDisk,
     clock: systemClock,
     processes,
+    systemd: noSystemd,
     key: 'k',
     directory: join(root, 'execution'),
     settings: {
