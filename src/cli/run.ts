@@ -16,8 +16,6 @@ import { openOutbox } from '../receipts/outbox.ts';
 import { readRefusals, writeRefusals } from '../receipts/refusals.ts';
 import { JournalFailed } from '../store/journal.ts';
 import { acquireStateLock, checkStateDirectory } from '../store/state-lock.ts';
-import { createCrtTransport } from '../transport/crt.ts';
-import { createMqttjsTransport } from '../transport/mqttjs.ts';
 import type { Transport } from '../transport/port.ts';
 import type { TransportDeps } from '../transport/transport.ts';
 import { CommandFailed } from './command-failed.ts';
@@ -160,13 +158,12 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   if (config.connection.transport === 'aws-sdk') process.exit();
 }
 
+/** Loads the library that is used here, and not the other one. */
 async function openTransport(config: Config, deps: TransportDeps): Promise<Transport> {
   const options = transportOptions(config);
-  if (config.connection.transport === 'aws-sdk' && options.proxy !== undefined)
-    throw new Error('cannot use connection.proxy with transport: aws-sdk; the transport mqttjs can');
-  return config.connection.transport === 'aws-sdk'
-    ? await createCrtTransport(options, deps)
-    : createMqttjsTransport(options, deps);
+  if (config.connection.transport === 'aws-sdk')
+    return (await import('../transport/crt.ts')).createCrtTransport(options, deps);
+  return (await import('../transport/mqttjs.ts')).createMqttjsTransport(options, deps);
 }
 
 function asFailure(error: unknown): never {

@@ -7,9 +7,39 @@ export interface CrtApi {
   mqtt: { MqttClient: new () => { new_connection(config: Crt4Config): Crt4Connection } };
   io: {
     SocketOptions: new (type: number, domain: number, connectTimeoutMs: number) => unknown;
-    TlsContextOptions: new () => CrtTlsOptions;
+    TlsContextOptions: {
+      new (): CrtTlsOptions;
+      create_client_with_mtls_pkcs11(options: CrtPkcs11Options): CrtTlsOptions;
+    };
     ClientTlsContext: new (options: CrtTlsOptions) => unknown;
+    Pkcs11Lib: new (path: string) => CrtPkcs11Lib;
   };
+  http: {
+    HttpProxyOptions: new (
+      host: string,
+      port: number,
+      authentication: number,
+      user: string | undefined,
+      password: string | undefined,
+      tls: undefined,
+      type: number,
+    ) => unknown;
+  };
+}
+
+/** A library of PKCS#11 that is loaded, for as long as the process lives. */
+export interface CrtPkcs11Lib {
+  close(): void;
+}
+
+export interface CrtPkcs11Options {
+  pkcs11_lib: CrtPkcs11Lib;
+  /** `null`: the token has a way of its own to ask for it. */
+  user_pin: string | null;
+  token_label?: string;
+  slot_id?: number;
+  private_key_object_label?: string;
+  cert_file_contents: string;
 }
 
 export interface CrtTlsOptions {
@@ -46,6 +76,7 @@ export interface Crt5Config {
   disableMetrics: boolean;
   socketOptions: unknown;
   tlsCtx?: unknown;
+  httpProxyOptions?: unknown;
 }
 
 export interface Crt5Client {
@@ -102,6 +133,7 @@ export interface Crt4Config {
   disable_metrics: boolean;
   socket_options: unknown;
   tls_ctx?: unknown;
+  proxy_options?: unknown;
   username?: string;
   password?: string;
 }

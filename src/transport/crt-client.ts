@@ -1,7 +1,9 @@
-import type { TransportClock } from './clock.ts';
+import { after, type TransportClock } from './clock.ts';
+import { DISCONNECT_GRACE_MS } from './connection.ts';
 import type { CrtApi, CrtError } from './crt-api.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { TransportMessage, TransportOptions } from './port.ts';
+import { parseProxy } from './tunnel.ts';
 
 /** One of the CRT's two clients (MQTT 5, MQTT 3.1.1), for one connection, under one face. */
 export interface CrtClient {
@@ -48,15 +50,68 @@ export interface CrtClientSettings {
 export const ROUND_TRIP_FILTER = 'evenkeel/round-trip';
 const PING_TIMEOUT_MAX_MS = 10_000;
 
-/** How long PINGRESP may take: less than the keep-alive, or the CRT refuses the settings. */
-export function pingTimeoutMs(keepAliveSeconds: number): number {
-  return Math.min(PING_TIMEOUT_MAX_MS, Math.round(keepAliveSeconds * 500));
+/** What both clients are told alike, whatever each calls it. */
+export interface CrtLink {
+  keepAliveSeconds: number;
+  /** How long PINGRESP may take: less than the keep-alive, or the CRT refuses the settings. */
+  pingTimeoutMs: number;
+  socketOptions: unknown;
+  proxyOptions: unknown;
 }
 
-/** IPv4, since an address of the other kind is seen by the CRT itself. */
-export function socketOptions({ crt, options }: CrtClientSettings): unknown {
+export function linkOf({ crt, options }: Pick<CrtClientSettings, 'crt' | 'options'>): CrtLink {
+  const keepAliveSeconds = Math.round(options.keepAliveSeconds);
+  // IPv4, since an address of the other kind is seen by the CRT itself.
   const [stream, ipv4] = [0, 0];
-  return new crt.io.SocketOptions(stream, ipv4, options.connectTimeoutMs);
+  return {
+    keepAliveSeconds,
+    pingTimeoutMs: Math.min(PING_TIMEOUT_MAX_MS, Math.round(options.keepAliveSeconds * 500)),
+    socketOptions: new crt.io.SocketOptions(stream, ipv4, options.connectTimeoutMs),
+    proxyOptions: options.proxy === undefined ? undefined : proxyOptions(crt, options.proxy),
+  };
+}
+
+function proxyOptions(crt: CrtApi, url: string): unknown {
+  const { host, port, user } = parseProxy(url);
+  const [none, basic, tunneling] = [0, 1, 2];
+  const authentication = user === undefined ? none : basic;
+  return new crt.http.HttpProxyOptions(
+    host,
+    port,
+    authentication,
+    user?.name,
+    user?.password,
+    undefined,
+    tunneling,
+  );
+}
+
+/** The end of a client, which is told once: when it is there, or a little after it was asked for. */
+export interface Closing {
+  readonly isClosed: boolean;
+  now(): void;
+  soon(graceMs?: number): void;
+}
+
+export function createClosing(clock: TransportClock, closed: () => void): Closing {
+  let isClosed = false;
+  let cancelGrace = (): void => undefined;
+  const now = (): void => {
+    if (isClosed) return;
+    isClosed = true;
+    cancelGrace();
+    closed();
+  };
+  return {
+    get isClosed() {
+      return isClosed;
+    },
+    now,
+    soon(graceMs = DISCONNECT_GRACE_MS) {
+      cancelGrace();
+      cancelGrace = after(clock, graceMs, now);
+    },
+  };
 }
 
 const HANG_UPS = new Set(['AWS_IO_SOCKET_CLOSED', 'AWS_ERROR_MQTT_UNEXPECTED_HANGUP']);

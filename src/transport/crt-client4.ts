@@ -1,5 +1,3 @@
-import { after } from './clock.ts';
-import { DISCONNECT_GRACE_MS } from './connection.ts';
 import type { Crt4Config, CrtError } from './crt-api.ts';
 import {
   type CrtCause,
@@ -7,10 +5,10 @@ import {
   type CrtClientEvents,
   type CrtClientSettings,
   causeOf,
+  createClosing,
   crtBytes,
-  pingTimeoutMs,
+  linkOf,
   ROUND_TRIP_FILTER,
-  socketOptions,
 } from './crt-client.ts';
 import { IN_FLIGHT_MAX } from './publish-queue.ts';
 
@@ -22,40 +20,37 @@ const REFUSED = 'AWS_ERROR_MQTT_PROTOCOL_ERROR';
  * by then. It keeps its memory until then, so it is not for ever.
  */
 const RECONNECT_SECONDS = 60;
+const ABANDON_MS = 60_000;
 
 /**
  * The CRT's client of MQTT 3.1.1, started. Two things that it cannot do: it acknowledges what it receives before we
  * hear of it (nothing of ours rests on PUBACK, and a clean session is not told twice), and it cannot be ended before
  * it has its CONNACK. Its attempt is then waited for, which its timeouts bound (and, where TLS fails, half a minute):
- * left alone, it would come up with our client id and throw out the next connection.
+ * left alone, it would come up with our client id and throw out the next connection. Nothing bounds a proxy that says
+ * nothing, so the wait has an end.
  */
 export function openCrtClient4(settings: CrtClientSettings, events: CrtClientEvents): CrtClient {
   const connection = new settings.crt.mqtt.MqttClient().new_connection(config(settings));
-  let phase: 'connecting' | 'connected' | 'closed' = 'connecting';
+  const closing = createClosing(settings.clock, () => events.closed());
+  let connected = false;
   let ending = false;
 
-  const close = (): void => {
-    if (phase === 'closed') return;
-    phase = 'closed';
-    cancelGrace();
-    events.closed();
-  };
-  let cancelGrace = (): void => undefined;
   const disconnect = (): void => {
-    cancelGrace = after(settings.clock, DISCONNECT_GRACE_MS, close);
-    connection.disconnect().catch(close);
+    closing.soon();
+    connection.disconnect().catch(() => closing.now());
   };
   const end = (forGood: boolean): void => {
     const first = !ending;
     ending = true;
-    if (phase === 'connected' && first) disconnect();
-    if (phase === 'connecting' && forGood) cancelGrace = after(settings.clock, DISCONNECT_GRACE_MS, close);
+    if (closing.isClosed) return;
+    if (connected && first) disconnect();
+    if (!connected) closing.soon(forGood ? undefined : ABANDON_MS);
   };
   /** The socket is closed already; that of an end of ours, too. */
   const lost = (cause: CrtCause): void => {
     if (!ending) events.failed(cause);
     ending = true;
-    close();
+    closing.now();
   };
 
   let failure: CrtError | undefined;
@@ -66,13 +61,13 @@ export function openCrtClient4(settings: CrtClientSettings, events: CrtClientEve
     connection.disconnect().catch(() => undefined);
     lost(causeOf(error));
   });
-  connection.on('closed', close);
+  connection.on('closed', () => closing.now());
   connection.on('message', (topic, payload) => {
     if (!ending) events.message({ topic, payload: crtBytes(payload) });
   });
   connection.connect().then(
     (sessionPresent) => {
-      if (phase === 'connecting') phase = 'connected';
+      connected = true;
       if (ending) disconnect();
       else events.connack({ sessionPresent, inFlightMax: IN_FLIGHT_MAX });
     },
@@ -98,21 +93,24 @@ export function openCrtClient4(settings: CrtClientSettings, events: CrtClientEve
   };
 }
 
-function config({ endpoint, options, tlsContext, ...rest }: CrtClientSettings): Crt4Config {
+function config(settings: CrtClientSettings): Crt4Config {
+  const { endpoint, options, tlsContext } = settings;
   const { username, password } = options;
+  const { keepAliveSeconds, pingTimeoutMs, socketOptions, proxyOptions } = linkOf(settings);
   return {
     client_id: options.clientId,
     host_name: endpoint.host,
     port: endpoint.port,
     clean_session: true,
-    keep_alive: Math.round(options.keepAliveSeconds),
+    keep_alive: keepAliveSeconds,
     // Also the wait for CONNACK.
-    ping_timeout: Math.min(pingTimeoutMs(options.keepAliveSeconds), options.connectTimeoutMs),
+    ping_timeout: Math.min(pingTimeoutMs, options.connectTimeoutMs),
     reconnect_min_sec: RECONNECT_SECONDS,
     reconnect_max_sec: RECONNECT_SECONDS,
     disable_metrics: true,
-    socket_options: socketOptions({ endpoint, options, tlsContext, ...rest }),
+    socket_options: socketOptions,
     ...(tlsContext === undefined ? {} : { tls_ctx: tlsContext }),
+    ...(proxyOptions === undefined ? {} : { proxy_options: proxyOptions }),
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
   };

@@ -1,5 +1,4 @@
-import { after } from './clock.ts';
-import { DISCONNECT_GRACE_MS, INBOUND_PACKET_BYTES_MAX } from './connection.ts';
+import { INBOUND_PACKET_BYTES_MAX } from './connection.ts';
 import type { Crt5Client, Crt5Config, Crt5Failure } from './crt-api.ts';
 import {
   type CrtCause,
@@ -7,10 +6,10 @@ import {
   type CrtClientEvents,
   type CrtClientSettings,
   causeOf,
+  createClosing,
   crtBytes,
-  pingTimeoutMs,
+  linkOf,
   ROUND_TRIP_FILTER,
-  socketOptions,
 } from './crt-client.ts';
 
 const SESSION_CLEAN = 1;
@@ -26,23 +25,18 @@ const UNREADABLE = 'AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR';
 /** The CRT's client of MQTT 5, started. */
 export function openCrtClient5(settings: CrtClientSettings, events: CrtClientEvents): CrtClient {
   const client = new settings.crt.mqtt5.Mqtt5Client(config(settings));
-  let ending = false;
-  let isClosed = false;
-
-  /** A client that is closed without waiting sends nothing any more, whatever it was doing. */
-  const close = (): void => {
-    if (isClosed) return;
-    isClosed = true;
-    cancelGrace();
+  // A client that is closed without waiting sends nothing any more, whatever it was doing.
+  const closing = createClosing(settings.clock, () => {
     client.close();
     events.closed();
-  };
-  let cancelGrace = (): void => undefined;
+  });
+  let ending = false;
+
   const end = (): void => {
     if (ending) return;
     ending = true;
     client.stop({ reasonCode: NORMAL_DISCONNECTION });
-    cancelGrace = after(settings.clock, DISCONNECT_GRACE_MS, close);
+    closing.soon();
   };
   const fail = (cause: CrtCause): void => {
     if (ending) return;
@@ -62,13 +56,13 @@ export function openCrtClient5(settings: CrtClientSettings, events: CrtClientEve
     fail(disconnect ? { kind: 'refused', code: disconnect.reasonCode } : causeOf(error)),
   );
   client.on('error', (error) => fail(causeOf(error)));
-  client.on('stopped', close);
+  client.on('stopped', () => closing.now());
   client.on('messageReceived', ({ message, acknowledgementControl }) => {
     const acknowledgement = acknowledgementControl?.acquireHandle();
     // What comes after the end was not heard by anybody, so it is not acknowledged either.
     if (ending) return;
     events.message({ topic: message.topicName, payload: crtBytes(message.payload) });
-    if (!isClosed) acknowledgement?.invokeAcknowledgement();
+    if (!closing.isClosed) acknowledgement?.invokeAcknowledgement();
   });
   client.start();
 
@@ -92,14 +86,16 @@ function operations(client: Crt5Client): Omit<CrtClient, 'end'> {
 }
 
 /** Everything that would make the CRT a second judge of the link is off: its attempts, its queue, its rates, its timeouts. */
-function config({ endpoint, options, tlsContext, ...rest }: CrtClientSettings): Crt5Config {
+function config(settings: CrtClientSettings): Crt5Config {
+  const { endpoint, options, tlsContext } = settings;
   const { username, password } = options;
+  const { keepAliveSeconds, pingTimeoutMs, socketOptions, proxyOptions } = linkOf(settings);
   return {
     hostName: endpoint.host,
     port: endpoint.port,
     connectProperties: {
       clientId: options.clientId,
-      keepAliveIntervalSeconds: Math.round(options.keepAliveSeconds),
+      keepAliveIntervalSeconds: keepAliveSeconds,
       maximumPacketSizeBytes: INBOUND_PACKET_BYTES_MAX,
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password: Buffer.from(password) }),
@@ -111,12 +107,13 @@ function config({ endpoint, options, tlsContext, ...rest }: CrtClientSettings): 
     minReconnectDelayMs: NEVER_MS,
     maxReconnectDelayMs: NEVER_MS,
     connackTimeoutMs: options.connectTimeoutMs,
-    pingTimeoutMs: pingTimeoutMs(options.keepAliveSeconds),
+    pingTimeoutMs,
     ackTimeoutSeconds: 0,
     // It would write its name and version into the user name, which brokers other than AWS judge.
     disableMetrics: true,
-    socketOptions: socketOptions({ endpoint, options, tlsContext, ...rest }),
+    socketOptions,
     ...(tlsContext === undefined ? {} : { tlsCtx: tlsContext }),
+    ...(proxyOptions === undefined ? {} : { httpProxyOptions: proxyOptions }),
   };
 }
 

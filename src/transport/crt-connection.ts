@@ -14,10 +14,12 @@ import type { CrtApi } from './crt-api.ts';
 import { type CrtCause, type CrtClient, type CrtClientEvents, crtWords } from './crt-client.ts';
 import { openCrtClient4 } from './crt-client4.ts';
 import { openCrtClient5 } from './crt-client5.ts';
+import { ADDRESS_ATTEMPT_TIMEOUT_MS } from './endpoint.ts';
 import { filterBatches, refusedWords } from './filters.ts';
 import type { VersionRefusal } from './protocol-version.ts';
 import { type Acknowledged, IN_FLIGHT_MAX } from './publish-queue.ts';
 import { errorWords, FAILURE_CODE_MIN, reasonWords } from './reasons.ts';
+import { tryTunnel } from './tunnel.ts';
 
 /** A message that the broker would not take by its own CONNACK. */
 const UNSENDABLE = /PACKET_VALIDATION|MAXIMUM_PACKET_SIZE/;
@@ -29,6 +31,7 @@ export class CrtConnection implements Connection {
   readonly #tlsContext: unknown;
   readonly #events: ConnectionEvents;
   readonly #cancelTimeout: () => void;
+  readonly #ended = new AbortController();
   #cancelDoubt: (() => void) | undefined;
   #client: CrtClient | undefined;
   #phase: Phase = 'connecting';
@@ -79,6 +82,7 @@ export class CrtConnection implements Connection {
     }
     this.#phase = 'ending';
     this.#reason ??= reason;
+    this.#ended.abort();
     if (this.#client === undefined) this.#over();
     else this.#client.end(forGood);
   }
@@ -86,9 +90,7 @@ export class CrtConnection implements Connection {
   async #start(): Promise<void> {
     const { endpoint, options, clock, version } = this.#settings;
     try {
-      // The CRT keeps addresses for half a minute, so with it alone a new connection would not show that names are
-      // still resolved here.
-      await lookup(endpoint.host);
+      await this.#tryWay();
       if (this.#phase === 'ending') return;
       const open = version === 5 ? openCrtClient5 : openCrtClient4;
       this.#client = open(
@@ -98,6 +100,18 @@ export class CrtConnection implements Connection {
     } catch (error) {
       this.end(`cannot connect to ${options.url}: ${errorWords(error)}`);
     }
+  }
+
+  /**
+   * The CRT keeps addresses for half a minute, so with it alone a new connection would not show that names are still
+   * resolved here. Of a proxy it tells nothing but that there is no tunnel, and its client of MQTT 3.1.1 would wait for
+   * ever for one that says nothing at all.
+   */
+  async #tryWay(): Promise<void> {
+    const { endpoint, options } = this.#settings;
+    const { host, port } = endpoint;
+    if (options.proxy === undefined) await lookup(host);
+    else await tryTunnel(options.proxy, host, port, ADDRESS_ATTEMPT_TIMEOUT_MS, this.#ended.signal);
   }
 
   #clientEvents(): CrtClientEvents {

@@ -1,9 +1,10 @@
-import { rootCertificates } from 'node:tls';
+import { isIPv6 } from 'node:net';
+import type { ConnectionEvents } from './connection.ts';
 import { type CrtApi, loadCrt } from './crt-api.ts';
-import { crtWords } from './crt-client.ts';
 import { CrtConnection } from './crt-connection.ts';
-import { alpnOf } from './endpoint.ts';
-import type { Transport, TransportOptions, TransportTls } from './port.ts';
+import { createTlsContexts } from './crt-tls.ts';
+import { alpnOf, type Endpoint, parseEndpoint } from './endpoint.ts';
+import type { Transport, TransportOptions } from './port.ts';
 import { createTransport, type TransportDeps } from './transport.ts';
 
 /**
@@ -26,35 +27,32 @@ export async function createCrtTransport(
   deps: TransportDeps,
   load: () => Promise<CrtApi> = loadCrt,
 ): Promise<Transport> {
-  if (options.tls?.serverName !== undefined)
-    throw new Error('cannot use transport aws-sdk: it takes no server name but the host of the URL');
+  const endpoint = parseEndpoint(options.url);
+  const unable = unableWords(options, endpoint);
+  if (unable !== undefined) throw new Error(`cannot use transport aws-sdk: ${unable}; transport mqttjs can`);
   const crt = await load();
-  let tlsContext: unknown;
+  const contexts = createTlsContexts(crt, options.tls ?? {}, alpnOf(endpoint, options.tls));
   return createTransport(options, deps, (settings, events) => {
-    // Kept: it is the same for every connection, and the CRT frees one only when the collector comes by.
-    if (settings.endpoint.secure)
-      tlsContext ??= createTlsContext(crt, options.tls ?? {}, alpnOf(settings.endpoint, options.tls));
-    return new CrtConnection(settings, events, crt, tlsContext);
+    const tlsContext = endpoint.secure ? contexts.current() : undefined;
+    let accepted = false;
+    const watched: ConnectionEvents = {
+      ...events,
+      accepted() {
+        accepted = true;
+        events.accepted();
+      },
+      over(end) {
+        if (!accepted) contexts.doubt();
+        events.over(end);
+      },
+    };
+    return new CrtConnection(settings, watched, crt, tlsContext);
   });
 }
 
-function createTlsContext(
-  crt: CrtApi,
-  { ca, certificate, privateKey }: TransportTls,
-  alpn: readonly string[],
-): unknown {
-  const options = new crt.io.TlsContextOptions();
-  if (certificate !== undefined) options.certificate = certificate;
-  if (privateKey !== undefined) options.private_key = privateKey;
-  // Those of Node.js by default, as with mqtt.js, and not whatever this machine has.
-  options.certificate_authority = ca ?? rootCertificates.join('\n');
-  if (alpn.length > 0) options.alpn_list = [...alpn];
-  try {
-    return new crt.io.ClientTlsContext(options);
-  } catch (error) {
-    // It names no file and no reason: AWS_ERROR_INVALID_ARGUMENT.
-    throw new Error(`the certificate, its key or the CA is none that TLS can use: ${crtWords(error)}`, {
-      cause: error,
-    });
-  }
+function unableWords({ tls, proxy }: TransportOptions, { host, secure }: Endpoint): string | undefined {
+  if (tls?.serverName !== undefined) return 'it takes no server name but the host of the URL';
+  if (proxy !== undefined && !secure) return 'it takes a proxy for mqtts:// alone';
+  if (proxy !== undefined && isIPv6(host)) return 'it takes a proxy to no address of IPv6';
+  return undefined;
 }

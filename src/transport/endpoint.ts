@@ -19,7 +19,7 @@ const DEFAULT_PORTS: Record<string, { port: number; secure: boolean }> = {
  * Node gives each address of a name 250 ms before it tries the next, which no address answers on a satellite or a
  * bad cellular link; the connect timeout above this bounds the whole.
  */
-const ADDRESS_ATTEMPT_TIMEOUT_MS = 2_500;
+export const ADDRESS_ATTEMPT_TIMEOUT_MS = 2_500;
 
 /** Reads `mqtt://host[:port]` or `mqtts://host[:port]`; throws on anything else. */
 export function parseEndpoint(url: string): Endpoint {

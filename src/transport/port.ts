@@ -84,6 +84,21 @@ export interface TransportTls {
   ca?: string;
   certificate?: string;
   privateKey?: string;
+  /** The private key is in a token, and never leaves it. Only aws-sdk can. */
+  pkcs11?: Pkcs11Key;
   alpn?: readonly string[];
   serverName?: string;
+}
+
+/** Where a private key is; without a label or a slot there must be only one that it can be. */
+export interface Pkcs11Key {
+  /** The shared library of the token's maker. */
+  library: string;
+  /** Label of the token. */
+  token?: string;
+  slot?: number;
+  /** Absent where the token asks for it by itself. */
+  pin?: string;
+  /** Label of the private key. */
+  key?: string;
 }

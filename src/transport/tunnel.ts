@@ -17,18 +17,23 @@ export class ProxyRefused extends Error {
 }
 
 /** Where a proxy listens, and what it wants to hear; throws when the URL is none. */
-export function parseProxy(url: string): { host: string; port: number; authorization?: string } {
+export function parseProxy(url: string): {
+  host: string;
+  port: number;
+  user?: { name: string; password: string };
+} {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (parsed?.protocol !== 'http:' || parsed.hostname === '') {
     // Not the URL itself: it may hold a password.
     throw new Error('cannot use the proxy url: it must look like http://host:port');
   }
   const { username, password } = parsed;
-  const plain = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   return {
     host: parsed.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: parsed.port === '' ? DEFAULT_PORT : Number(parsed.port),
-    ...(username !== '' && { authorization: `Basic ${Buffer.from(plain).toString('base64')}` }),
+    ...(username !== '' && {
+      user: { name: decodeURIComponent(username), password: decodeURIComponent(password) },
+    }),
   };
 }
 
@@ -46,11 +51,33 @@ export function openTunnel(proxyUrl: string, host: string, port: number, attempt
   });
   raw.once('connect', () => {
     raw.setNoDelay(true);
-    const authorization =
-      proxy.authorization === undefined ? '' : `Proxy-Authorization: ${proxy.authorization}\r\n`;
+    const { user } = proxy;
+    const plain = user && Buffer.from(`${user.name}:${user.password}`);
+    const authorization = plain ? `Proxy-Authorization: Basic ${plain.toString('base64')}\r\n` : '';
     raw.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${authorization}\r\n`);
   });
   return new Tunnel(raw, `the proxy ${proxy.host}:${proxy.port}`, target);
+}
+
+/** Opens a tunnel and closes it again: whether it can be had, and if not, why. Rejects when `signal` ends it, too. */
+export function tryTunnel(
+  proxyUrl: string,
+  host: string,
+  port: number,
+  attemptTimeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const tunnel = openTunnel(proxyUrl, host, port, attemptTimeoutMs);
+    const giveUp = (): void => void tunnel.destroy(new Error('given up'));
+    signal.addEventListener('abort', giveUp, { once: true });
+    tunnel.once('connect', () => {
+      resolve();
+      tunnel.destroy();
+    });
+    tunnel.on('error', reject);
+    tunnel.once('close', () => signal.removeEventListener('abort', giveUp));
+  });
 }
 
 class Tunnel extends Duplex {

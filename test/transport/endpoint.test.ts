@@ -1,18 +1,18 @@
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { Aedes } from 'aedes';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { proxyOf } from '../../src/cli/proxy.ts';
 import { credentialFile } from '../../src/config/credentials.ts';
-import { systemClock } from '../../src/host/clock.ts';
 import { alpnOf, parseEndpoint } from '../../src/transport/endpoint.ts';
-import { createMqttjsTransport } from '../../src/transport/mqttjs.ts';
 import type { Transport, TransportOptions } from '../../src/transport/port.ts';
 import { createAuthority, type Issued, type TestAuthority } from '../support/certificates.ts';
+import { connectProxy } from '../support/connect-proxy.ts';
 import { until } from '../support/until.ts';
+import { ADAPTERS, type Adapter, createAdapter, up } from './transports.ts';
 
 /** Ways to reach a broker: TLS with a name and a protocol, through a proxy, by IPv6. Each against real servers. */
 
@@ -24,7 +24,10 @@ const ends: (() => unknown)[] = [];
 beforeAll(async () => {
   directory = await mkdtemp('/var/tmp/evenkeel-endpoint-');
   authority = await createAuthority(directory, 'Authority');
-  server = await authority.issue({ commonName: 'broker', names: ['DNS:broker.example', 'IP:127.0.0.1'] });
+  server = await authority.issue({
+    commonName: 'broker',
+    names: ['DNS:broker.example', 'DNS:localhost', 'IP:127.0.0.1', 'IP:::1'],
+  });
 });
 afterAll(() => rm(directory, { recursive: true }));
 afterEach(async () => {
@@ -66,33 +69,47 @@ async function tlsBroker(
   return { port: await listen(listener), seen };
 }
 
-function connected(options: Partial<TransportOptions> & { url: string }): Transport {
-  const transport = createMqttjsTransport(
-    {
-      clientId: 'client',
-      filters: ['a/+'],
-      keepAliveSeconds: 60,
-      connectTimeoutMs: 20_000,
-      publishQueueMax: 3,
-      backoff: { firstMs: 20, maxMs: 200, healthyAfterMs: 1000 },
-      ...options,
-    },
-    { clock: systemClock },
-  );
-  ends.push(() => transport.close());
-  transport.start();
-  return transport;
+async function transport(
+  adapter: Adapter,
+  options: Partial<TransportOptions> & { url: string },
+): Promise<Transport> {
+  const link = await createAdapter(adapter, { filters: ['a/+'], connectTimeoutMs: 20_000, ...options });
+  ends.push(() => link.close());
+  return link;
 }
-
-const up = (transport: Transport) => until('the link', () => transport.up);
 
 test('a name to be proved that is not the host (SNI), and a protocol to agree to (ALPN)', async () => {
   const { port, seen } = await tlsBroker(['x-amzn-mqtt-ca']);
+  const url = `mqtts://127.0.0.1:${port}`;
   const tls = { ca: authority.ca, serverName: 'broker.example', alpn: ['x-amzn-mqtt-ca'] };
-  await up(connected({ url: `mqtts://127.0.0.1:${port}`, tls }));
+  await up(await transport('mqttjs', { url, tls }));
   expect(seen[0]).toEqual({ sni: 'broker.example', alpn: 'x-amzn-mqtt-ca' });
-  const wrong = connected({ url: `mqtts://127.0.0.1:${port}`, tls: { ...tls, serverName: 'other.example' } });
+  const wrong = await transport('mqttjs', { url, tls: { ...tls, serverName: 'other.example' } });
+  wrong.start();
   await until('the refusal', () => wrong.lastFailure?.includes('altnames'));
+});
+
+describe.each(ADAPTERS)('%s', (adapter) => {
+  test('the host is the name that the server must prove, and is told (SNI)', async () => {
+    const { port, seen } = await tlsBroker();
+    const tls = { ca: authority.ca };
+    await up(await transport(adapter, { url: `mqtts://localhost:${port}`, tls }));
+    expect(seen.at(-1)?.sni).toBe('localhost');
+  });
+
+  test.each([
+    ['plain', false],
+    ['TLS', true],
+  ])('an address of IPv6, %s', async (_, secure) => {
+    const broker = await handle();
+    const take = (socket: Socket): void => void broker.handle(socket);
+    const listener = secure
+      ? createTlsServer({ cert: server.cert, key: server.key }, take)
+      : createServer(take);
+    const port = await listen(listener, '::1');
+    const tls = { ca: authority.ca };
+    await up(await transport(adapter, { url: `${secure ? 'mqtts' : 'mqtt'}://[::1]:${port}`, tls }));
+  });
 });
 
 test('ALPN goes by itself on port 443 of TLS, and nowhere else', () => {
@@ -104,84 +121,21 @@ test('ALPN goes by itself on port 443 of TLS, and nowhere else', () => {
   expect(of('mqtts://broker.example:8883', ['mqtt'])).toEqual(['mqtt']);
 });
 
-test('an address of IPv6', async () => {
-  const broker = await handle();
-  const port = await listen(
-    createServer((socket) => broker.handle(socket)),
-    '::1',
-  );
-  await up(connected({ url: `mqtt://[::1]:${port}` }));
-});
-
-/** A proxy that tunnels where it is asked to, for who has the password. */
-async function proxy(wanted?: string): Promise<{ url: string; asked: string[] }> {
-  const asked: string[] = [];
-  const listener = createServer((socket) => {
-    socket.once('data', (chunk: Buffer) => {
-      const head = chunk.toString();
-      asked.push(head.split('\r\n')[0] ?? '');
-      if (wanted !== undefined && !head.includes(`Proxy-Authorization: Basic ${wanted}\r\n`)) {
-        socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
-        return;
-      }
-      const [, host = '', port] = /^CONNECT \[?([^\]\s]+?)\]?:(\d+) /.exec(head) ?? [];
-      const to = connectTcp(Number(port), host, () => {
-        // In two pieces, as networks have it.
-        socket.write('HTTP/1.1 200 Connection est');
-        socket.write('ablished\r\nVia: test\r\n\r\n');
-        socket.pipe(to).pipe(socket);
-      });
-      to.on('error', () => socket.destroy());
-      ends.push(() => to.destroy());
-    });
-  });
-  return { url: `http://127.0.0.1:${await listen(listener)}`, asked };
-}
-
-test('TLS through a proxy: the broker is verified behind it, messages go both ways, and the end is noticed', async () => {
-  const { port, seen } = await tlsBroker();
-  const { url: proxyUrl, asked } = await proxy();
-  const transport = connected({
-    url: `mqtts://127.0.0.1:${port}`,
-    tls: { ca: authority.ca },
-    proxy: proxyUrl,
-  });
-  await up(transport);
-  const got: string[] = [];
-  transport.subscribe({
-    onMessage: ({ payload }) => void got.push(Buffer.from(payload).toString().slice(0, 3)),
-  });
-  await transport.publish('a/b', Buffer.from('one'), 20_000);
-  await transport.publish('a/b', Buffer.from(`two${'x'.repeat(100_000)}`), 20_000);
-  await until('both', () => got.length === 2);
-  expect(got).toEqual(['one', 'two']);
-  expect(new Set(asked)).toEqual(new Set([`CONNECT 127.0.0.1:${port} HTTP/1.1`]));
-  const before = seen.length;
-  await transport.roundTrip(20_000);
-  await transport.renew(20_000);
-  expect(seen).toHaveLength(before + 1);
-
-  const untrusting = connected({ url: `mqtts://127.0.0.1:${port}`, proxy: proxyUrl });
-  await until('the refusal', () => /unable to (get|verify)|self-signed/.test(untrusting.lastFailure ?? ''));
-});
-
-test('a proxy with a password, and plain MQTT through it', async () => {
+test('plain MQTT through a proxy', async () => {
   const broker = await handle();
   const port = await listen(createServer((socket) => broker.handle(socket)));
-  const { url } = await proxy(Buffer.from('boat:p@ss').toString('base64'));
-  await up(connected({ url: `mqtt://127.0.0.1:${port}`, proxy: url.replace('//', '//boat:p%40ss@') }));
-  const without = connected({ url: `mqtt://127.0.0.1:${port}`, proxy: url });
-  await until('the refusal', () => without.lastFailure?.includes('407 Proxy Authentication Required'));
+  const { url, asked, close } = await connectProxy();
+  ends.push(close);
+  await up(await transport('mqttjs', { url: `mqtt://127.0.0.1:${port}`, proxy: url }));
+  expect(asked).toContain(`CONNECT 127.0.0.1:${port} HTTP/1.1`);
 });
 
-test.each([
-  ['hangs up', (socket: Socket) => void socket.end(), /hung up before it had opened a tunnel/],
-  ['speaks no HTTP', (socket: Socket) => void socket.write('SSH-2.0-x\r\n\r\n'), /no HTTP/],
-  ['never stops', (socket: Socket) => void socket.write('x'.repeat(20_000)), /no HTTP/],
-])('a proxy that %s', async (_, act, words) => {
-  const port = await listen(createServer((socket) => void socket.once('data', () => act(socket))));
-  const transport = connected({ url: 'mqtts://127.0.0.1:1', proxy: `http://127.0.0.1:${port}` });
-  await until('the refusal', () => words.test(transport.lastFailure ?? ''));
+test('a proxy that never stops talking', async () => {
+  const { url, close } = await connectProxy({ act: (socket) => void socket.write('x'.repeat(20_000)) });
+  ends.push(close);
+  const link = await transport('mqttjs', { url: 'mqtts://127.0.0.1:1', proxy: url });
+  link.start();
+  await until('the refusal', () => link.lastFailure?.includes('no HTTP'));
 });
 
 test('the environment names a proxy only where the configuration says so', () => {

@@ -3,6 +3,7 @@ import { systemClock } from '../../src/host/clock.ts';
 import { createCrtTransport } from '../../src/transport/crt.ts';
 import { createMqttjsTransport } from '../../src/transport/mqttjs.ts';
 import type { Transport, TransportMessage, TransportOptions } from '../../src/transport/port.ts';
+import type { TransportDeps } from '../../src/transport/transport.ts';
 import { until } from '../support/until.ts';
 
 /** Both adapters, and what every test of them does. */
@@ -24,6 +25,7 @@ export function endings(): (end: () => Promise<unknown>) => void {
 export async function createAdapter(
   adapter: Adapter,
   options: Partial<TransportOptions> & Pick<TransportOptions, 'url' | 'filters'>,
+  deps: Partial<TransportDeps> = {},
 ): Promise<Transport> {
   const all: TransportOptions = {
     clientId: 'client',
@@ -33,8 +35,8 @@ export async function createAdapter(
     backoff: { firstMs: 20, maxMs: 200, healthyAfterMs: 1000 },
     ...options,
   };
-  const deps = { clock: systemClock };
-  return adapter === 'mqttjs' ? createMqttjsTransport(all, deps) : await createCrtTransport(all, deps);
+  const allDeps = { clock: systemClock, ...deps };
+  return adapter === 'mqttjs' ? createMqttjsTransport(all, allDeps) : await createCrtTransport(all, allDeps);
 }
 
 export async function up(link: Transport): Promise<Transport> {
