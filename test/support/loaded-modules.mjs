@@ -13,4 +13,11 @@ register(
 );
 // What one CommonJS module asks another for does not pass by there.
 const { cache } = createRequire(import.meta.url);
-process.on('exit', () => appendFileSync(file, Object.keys(cache).map((path) => `${path}\n`).join('')));
+process.on('exit', () =>
+  appendFileSync(
+    file,
+    Object.keys(cache)
+      .map((path) => `${path}\n`)
+      .join(''),
+  ),
+);

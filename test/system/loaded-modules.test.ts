@@ -40,9 +40,7 @@ async function packagesOf(transport: (typeof TEST_TRANSPORTS)[number]): Promise<
   await exited;
   const lines = (await readFile(file, 'utf8')).split('\n');
   await device.remove();
-  return new Set(
-    lines.flatMap((line) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(line)?.[1] ?? []),
-  );
+  return new Set(lines.flatMap((line) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(line)?.[1] ?? []));
 }
 
 test.each(TEST_TRANSPORTS)('with %s the agent loads this MQTT library and no other', async (transport) => {
