@@ -23,6 +23,10 @@ export interface Authority {
   server: Certificate;
   /** A client certificate whose common name is the thing; the same one each time. */
   issue(thing: string): Promise<Certificate>;
+  /** A client certificate for whoever holds the key of this request; throws where it is none, or not signed by it. */
+  sign(request: string): Promise<string>;
+  /** A client certificate with its key, of which nothing is kept here. */
+  make(commonName: string): Promise<Pick<Certificate, 'cert' | 'key'>>;
 }
 
 const CA_DAYS = 3650;
@@ -72,6 +76,22 @@ export async function openAuthority(
         throw new Error(`cannot issue a certificate: "${thing}" must be 1 to 128 of a-z A-Z 0-9 : _ -`);
       return await issued(join(directory, 'things', thing), thing);
     },
+    sign: (request) =>
+      making(directory, async (path) => {
+        await writeFile(path('leaf.csr'), request);
+        await signLeaf(directory, path, CLIENT);
+        return await readFile(path('leaf.crt'), 'utf8');
+      }),
+    make: (commonName) =>
+      making(directory, async (path) => {
+        await requestLeaf(path, commonName);
+        await signLeaf(directory, path, CLIENT);
+        const [cert, key] = await Promise.all([
+          readFile(path('leaf.crt'), 'utf8'),
+          readFile(path('leaf.key'), 'utf8'),
+        ]);
+        return { cert, key };
+      }),
   };
 }
 
@@ -100,40 +120,55 @@ async function makeLeaf(
   names?: readonly string[],
 ): Promise<void> {
   await making(directory, async (path) => {
-    await writeKey(path('leaf.key'));
     const isAddress = (name: string): boolean => /^[\d.]+$|:/.test(name);
     const alternative = (names ?? []).map((name) => `${isAddress(name) ? 'IP' : 'DNS'}:${name}`);
-    const extensions = [
-      'basicConstraints=critical,CA:FALSE',
-      'keyUsage=critical,digitalSignature',
-      `extendedKeyUsage=${names ? 'serverAuth' : 'clientAuth'}`,
-      ...(names ? [`subjectAltName=${alternative.join(',')}`] : []),
-    ];
-    await writeFile(path('leaf.ext'), extensions.join('\n'));
-    await writeFile(path('req.cnf'), '[req]\ndistinguished_name=dn\n[dn]\n');
-    await openssl(
-      ['req', '-new', '-sha256', '-config', path('req.cnf'), '-key', path('leaf.key')],
-      ['-subj', `/CN=${commonName}`, '-out', path('leaf.csr')],
-    );
-    await openssl(
-      ['x509', '-req', '-sha256', '-in', path('leaf.csr'), '-days', String(LEAF_DAYS)],
-      ['-CA', join(directory, 'ca.crt'), '-CAkey', join(directory, 'ca.key')],
-      ['-CAserial', path('serial'), '-CAcreateserial'],
-      ['-extfile', path('leaf.ext'), '-out', path('leaf.crt')],
+    await requestLeaf(path, commonName);
+    await signLeaf(
+      directory,
+      path,
+      names ? ['extendedKeyUsage=serverAuth', `subjectAltName=${alternative.join(',')}`] : CLIENT,
     );
     await rename(path('leaf.key'), `${stem}.key`);
     await rename(path('leaf.crt'), `${stem}.crt`);
   });
 }
 
-/** Works in a directory of its own, so that nobody finds half a certificate. */
-async function making(
+const CLIENT = ['extendedKeyUsage=clientAuth'];
+
+/** A key, and a request that it signs: `leaf.key` and `leaf.csr`. */
+async function requestLeaf(path: (name: string) => string, commonName: string): Promise<void> {
+  await writeKey(path('leaf.key'));
+  await writeFile(path('req.cnf'), '[req]\ndistinguished_name=dn\n[dn]\n');
+  await openssl(
+    ['req', '-new', '-sha256', '-config', path('req.cnf'), '-key', path('leaf.key')],
+    ['-subj', `/CN=${commonName}`, '-out', path('leaf.csr')],
+  );
+}
+
+/** `leaf.crt` out of `leaf.csr`, whose own signature is checked by it. */
+async function signLeaf(
   directory: string,
-  work: (path: (name: string) => string) => Promise<void>,
+  path: (name: string) => string,
+  extensions: readonly string[],
 ): Promise<void> {
+  const all = ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature', ...extensions];
+  await writeFile(path('leaf.ext'), all.join('\n'));
+  await openssl(
+    ['x509', '-req', '-sha256', '-in', path('leaf.csr'), '-days', String(LEAF_DAYS)],
+    ['-CA', join(directory, 'ca.crt'), '-CAkey', join(directory, 'ca.key')],
+    ['-CAserial', path('serial'), '-CAcreateserial'],
+    ['-extfile', path('leaf.ext'), '-out', path('leaf.crt')],
+  );
+}
+
+/** Works in a directory of its own, so that nobody finds half a certificate. */
+async function making<T>(
+  directory: string,
+  work: (path: (name: string) => string) => Promise<T>,
+): Promise<T> {
   const own = await mkdtemp(join(directory, 'new-'));
   try {
-    await work((name) => join(own, name));
+    return await work((name) => join(own, name));
   } finally {
     await rm(own, { recursive: true, force: true });
   }

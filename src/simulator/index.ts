@@ -19,8 +19,14 @@ import { startEmbeddedBroker } from './mqtt/embedded-broker.ts';
 import { type ExternalBroker, joinExternalBroker } from './mqtt/external-broker.ts';
 import { DEFAULT_MQTT_SWITCHES, MQTT_SWITCHES, type MqttSwitches } from './mqtt/limits.ts';
 import type { MqttPlane } from './mqtt/plane.ts';
+import type { Policy } from './mqtt/policy.ts';
 import { createRequests } from './mqtt/requests.ts';
 import { SWITCHES, type Switches } from './options.ts';
+import {
+  PROVISIONING_SWITCHES,
+  Provisioning,
+  type ProvisioningSwitches,
+} from './provisioning/provisioning.ts';
 import type { JobsService } from './service/jobs-service.ts';
 import type { Shadows } from './service/shadows.ts';
 import { openFileStore } from './store/file-store.ts';
@@ -30,6 +36,7 @@ export type { Certificate } from './certificates.ts';
 export { type SimulatorClock, VirtualClock } from './clock.ts';
 export type { FaultRule } from './fault-rules.ts';
 export type { ExternalBroker } from './mqtt/external-broker.ts';
+export type { KnownCertificate } from './provisioning/certificate-book.ts';
 
 export interface SimulatorOptions {
   clock: SimulatorClock;
@@ -45,7 +52,7 @@ export interface SimulatorOptions {
   tls?: boolean | { directory?: string; mqttPort?: number; httpPort?: number };
   /** Serve devices through this broker instead of an own one. */
   broker?: ExternalBroker;
-  switches?: Partial<Switches & MqttSwitches>;
+  switches?: Partial<Switches & MqttSwitches & ProvisioningSwitches>;
   faults?: readonly FaultRule[];
   /** Where the objects of presigned URLs are; a directory that is removed at the end when none is given. */
   objectsDirectory?: string;
@@ -75,6 +82,8 @@ export interface Simulator extends AsyncDisposable {
   publish(topic: string, body: object): void;
   /** A client certificate whose common name is the thing. */
   issueCertificate(thing: string): Promise<Certificate>;
+  /** Templates, claims, and the states of certificates. */
+  provisioning: Provisioning;
   close(): Promise<void>;
 }
 
@@ -127,16 +136,33 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     const { service, shadows } = backend;
     ends.push(() => service.close());
     const mqttSwitches = { ...DEFAULT_MQTT_SWITCHES };
+    const provisioningSwitches: ProvisioningSwitches = {
+      ownershipToken: PROVISIONING_SWITCHES.ownershipToken.default,
+    };
     const switches = createSwitchBoard([
       { current: service.switches, definitions: SWITCHES },
       { current: mqttSwitches, definitions: MQTT_SWITCHES },
+      { current: provisioningSwitches, definitions: PROVISIONING_SWITCHES },
     ]);
     switches.set(options.switches ?? {});
 
     const tls = options.tls === true ? {} : options.tls === false ? undefined : options.tls;
     const authority = tls && (await authorityOf(tls.directory, host, clock, ends));
     const plane = new DevicePlane(service, shadows, clock);
-    const requests = createRequests({ plane, faults, clock });
+    const provisioning = new Provisioning({
+      authority,
+      clock,
+      switches: provisioningSwitches,
+      createThing: (thing) => service.createThing(thing),
+      disconnect: (id) => {
+        for (const { client, certificateId } of devices.mqtt?.clients() ?? [])
+          if (certificateId === id) devices.mqtt?.disconnect(client);
+      },
+    });
+    const requests = createRequests({ plane, provisioning, faults, clock });
+    const policy: Policy = {
+      denies: (...asked) => provisioning.denies(...asked) || faults.policy.denies(...asked),
+    };
     const mqtt = options.broker
       ? await joinExternalBroker(options.broker, { requests, trace })
       : await startEmbeddedBroker(
@@ -145,7 +171,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
             port: options.mqttPort ?? 0,
             ...(authority && { tls: { ...authority.server, ca: authority.ca, port: tls?.mqttPort ?? 0 } }),
           },
-          { requests, trace, policy: faults.policy, clock, switches: mqttSwitches },
+          { requests, trace, policy, clock, switches: mqttSwitches },
         );
     devices.mqtt = mqtt;
     ends.push(() => mqtt.close());
@@ -158,6 +184,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     const reset = async (): Promise<void> => {
       await clearBackend(backend);
       faults.clear();
+      provisioning.clear();
       switches.set(switches.defaults());
       trace.clear();
     };
@@ -166,7 +193,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     const app = new Hono();
     app.use(ownPagesOnly(host));
     app.route('/', console.app);
-    app.route('/_simulator', adminApp({ clock, faults, mqtt, switches, reset, urls }));
+    app.route('/_simulator', adminApp({ clock, faults, mqtt, switches, provisioning, reset, urls }));
     const planes: Omit<HttpPlaneDeps, 'services'> = {
       ...backend,
       clock,
@@ -200,6 +227,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       trace,
       switches,
       disconnect,
+      provisioning,
       publish: (topic, body) => publish(topic, body),
       async issueCertificate(thing) {
         if (!authority) throw new Error('cannot issue a certificate: the simulator was started without tls');

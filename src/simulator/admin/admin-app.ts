@@ -1,7 +1,9 @@
 import { type Context, Hono } from 'hono';
 import type { Faults } from '../faults.ts';
 import type { MqttPlane } from '../mqtt/plane.ts';
+import type { Provisioning } from '../provisioning/provisioning.ts';
 import type { SimulatorClock } from '../service/types.ts';
+import { provisioningApp } from './provisioning-app.ts';
 import type { SwitchBoard } from './switch-board.ts';
 
 /** A clock that can be moved on. */
@@ -14,6 +16,7 @@ export interface AdminDeps {
   faults: Faults;
   mqtt: Pick<MqttPlane, 'disconnect' | 'expireSession' | 'clients'>;
   switches: SwitchBoard;
+  provisioning: Provisioning;
   /** As new: no jobs, no faults, no trace, every switch at its default. */
   reset(): void | Promise<void>;
   /** The addresses of this simulator. */
@@ -113,6 +116,7 @@ export function adminApp(deps: AdminDeps): Hono {
       throw new Mistake(`"${client}" has no session that could expire now`, 404);
     return c.json({});
   });
+  app.route('/', provisioningApp(deps.provisioning, objectOf, tried));
   app.all('*', (c) => c.json({ message: `nothing at ${c.req.method} ${c.req.path}` }, 404));
   return app;
 }

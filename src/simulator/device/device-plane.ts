@@ -4,13 +4,13 @@ import type { Shadows } from '../service/shadows.ts';
 import { Refusal, type SimulatorClock } from '../service/types.ts';
 import { JobsRequests, stateOf } from './jobs-requests.ts';
 import { clientTokenIn } from './members.ts';
-import type { ParsedTopic } from './topics.ts';
+import type { Operation, ParsedTopic, ThingOperation } from './topics.ts';
 
 export { parseBody } from './members.ts';
-export { parseTopic } from './topics.ts';
+export { parseProvisioningTopic, parseTopic } from './topics.ts';
 
 /** One request of a device, read from its topic. */
-export interface DeviceRequest extends ParsedTopic {
+export interface DeviceRequest<O extends Operation = Operation> extends ParsedTopic<O> {
   body: Record<string, unknown>;
 }
 
@@ -19,8 +19,14 @@ export interface Answer {
   body: Record<string, unknown>;
 }
 
-/** Answers requests of devices (section 1); knows no network. */
-export class DevicePlane {
+/** Who answers requests of one kind. */
+export interface Answering<O extends Operation> {
+  handle(request: DeviceRequest<O>): Promise<Answer>;
+  refuse(request: DeviceRequest<O>, error: Refusal, base: object): Answer;
+}
+
+/** Answers requests of devices about their things (section 1); knows no network. */
+export class DevicePlane implements Answering<ThingOperation> {
   readonly #service: JobsService;
   readonly #jobs: JobsRequests;
   readonly #shadows: Shadows;
@@ -37,7 +43,7 @@ export class DevicePlane {
    * Acts on a request; resolves with the answer when it is durable. What the request makes known to others leaves a
    * turn of the event loop later, behind an answer that is sent at once (N20).
    */
-  async handle(request: DeviceRequest): Promise<Answer> {
+  async handle(request: DeviceRequest<ThingOperation>): Promise<Answer> {
     let answer: Answer | undefined;
     const release = this.#service.holdWhile(() => {
       answer = this.answer(request);
@@ -54,7 +60,7 @@ export class DevicePlane {
   }
 
   /** The same, at once, for those who wait for no disk. */
-  answer(request: DeviceRequest): Answer {
+  answer(request: DeviceRequest<ThingOperation>): Answer {
     const base = this.#base(request);
     try {
       return { verdict: 'accepted', body: { ...base, ...this.#act(request, base.timestamp) } };
@@ -64,7 +70,11 @@ export class DevicePlane {
     }
   }
 
-  refuse({ operation }: Pick<DeviceRequest, 'operation'>, error: Refusal, base: object): Answer {
+  refuse(
+    { operation }: Pick<DeviceRequest<ThingOperation>, 'operation'>,
+    error: Refusal,
+    base: object,
+  ): Answer {
     const shadow = operation.startsWith('shadow');
     const code = shadow ? (error.code === 'ResourceNotFound' ? 404 : 400) : error.code;
     // E10: the state comes with these two only.
@@ -79,7 +89,7 @@ export class DevicePlane {
     return { timestamp: Math.floor(this.#clock.wallMs() / 1000), ...clientTokenIn(body) };
   }
 
-  #act({ thing, operation, target, body }: DeviceRequest, timestamp: number): object {
+  #act({ thing, operation, target, body }: DeviceRequest<ThingOperation>, timestamp: number): object {
     switch (operation) {
       case 'getPending':
         return this.#jobs.getPending(thing);

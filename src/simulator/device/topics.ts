@@ -1,5 +1,5 @@
-/** What a device asks for, as its topic says it. */
-export type Operation =
+/** What a device asks for about its thing, as its topic says it. */
+export type ThingOperation =
   | 'getPending'
   | 'startNext'
   | 'describe'
@@ -8,10 +8,15 @@ export type Operation =
   | 'shadowUpdate'
   | 'shadowDelete';
 
-export interface ParsedTopic {
+/** What a device asks for before it is a thing, or to have another certificate. */
+export type ProvisioningOperation = 'createCertificateFromCsr' | 'createKeysAndCertificate' | 'registerThing';
+
+export type Operation = ThingOperation | ProvisioningOperation;
+
+export interface ParsedTopic<O extends Operation = ThingOperation> {
   thing: string;
-  operation: Operation;
-  /** The job of describe and update; the shadow's name. */
+  operation: O;
+  /** The job of describe and update; the shadow's name; the provisioning template. */
   target: string;
 }
 
@@ -37,7 +42,7 @@ function jobsRequest(rest: readonly string[]): Omit<ParsedTopic, 'thing'> | unde
   return verb === 'update' && first !== NEXT ? { operation: 'update', target: first } : undefined;
 }
 
-const SHADOW_VERBS: Partial<Record<string, Operation>> = {
+const SHADOW_VERBS: Partial<Record<string, ThingOperation>> = {
   get: 'shadowGet',
   update: 'shadowUpdate',
   delete: 'shadowDelete',
@@ -49,4 +54,28 @@ function shadowRequest(rest: readonly string[]): Omit<ParsedTopic, 'thing'> | un
   const operation = SHADOW_VERBS[verb];
   if (!operation || rest.length !== (isNamed ? 3 : 1) || (isNamed && name === '')) return undefined;
   return { operation, target: name };
+}
+
+const PROVISIONING: readonly [RegExp, ProvisioningOperation][] = [
+  [/^\$aws\/certificates\/create-from-csr\/json$/, 'createCertificateFromCsr'],
+  [/^\$aws\/certificates\/create\/json$/, 'createKeysAndCertificate'],
+  [/^\$aws\/provisioning-templates\/([^/]+)\/provision\/json$/, 'registerThing'],
+];
+
+/** All topics of fleet provisioning, answers too. */
+export const PROVISIONING_FILTERS = ['$aws/certificates/#', '$aws/provisioning-templates/#'];
+
+export function isProvisioning(topic: string): boolean {
+  return topic.startsWith('$aws/certificates/') || topic.startsWith('$aws/provisioning-templates/');
+}
+
+/** Reads a topic of fleet provisioning, in JSON alone (AWS has CBOR, too); it names no thing. */
+export function parseProvisioningTopic(
+  topic: string,
+): Omit<ParsedTopic<ProvisioningOperation>, 'thing'> | undefined {
+  for (const [pattern, operation] of PROVISIONING) {
+    const found = pattern.exec(topic);
+    if (found) return { operation, target: found[1] ?? '' };
+  }
+  return undefined;
 }

@@ -9,6 +9,7 @@ import {
   type Packet,
   parser,
 } from 'mqtt-packet';
+import { isProvisioning } from '../device/topics.ts';
 import type { Trace, TraceEvent } from '../trace.ts';
 import { matches } from './filters.ts';
 import {
@@ -48,6 +49,13 @@ export interface ConnectionDeps {
   deliverLater(clientId: string, topic: string, payload: Buffer): void;
 }
 
+/** What is known of the other end before it says who it is. */
+export interface Peer {
+  secure: boolean;
+  commonName?: string;
+  certificateId?: string;
+}
+
 /** In a SUBACK. */
 const DENIED = 0x80;
 
@@ -72,20 +80,12 @@ export class Connection implements Asker {
   #isOpen = false;
   #reason: string | undefined;
 
-  constructor(
-    socket: Duplex,
-    inner: Duplex,
-    peer: { secure: boolean; commonName?: string },
-    deps: ConnectionDeps,
-  ) {
+  constructor(socket: Duplex, inner: Duplex, { secure, ...certificate }: Peer, deps: ConnectionDeps) {
     this.#socket = socket;
     this.#inner = inner;
     this.#deps = deps;
-    this.secure = peer.secure;
-    this.principal = {
-      client: '',
-      ...(peer.commonName !== undefined && { commonName: peer.commonName }),
-    };
+    this.secure = secure;
+    this.principal = { client: '', ...certificate };
     this.#rate = new PerSecond(() => deps.monotonicMs());
     this.#pump(socket, inner, (packet) => this.#fromClient(packet));
     this.#pump(inner, socket, (packet) => this.#fromBroker(packet));
@@ -118,7 +118,10 @@ export class Connection implements Asker {
   /** T4, T6: to this client, once; at the QoS of its subscription, and at 0 where it has none. */
   deliver(topic: string, payload: Buffer): void {
     if (!this.isOpen) return;
-    if (this.subscribedQos(topic) === 1) this.#deps.deliverQos1(this, topic, payload);
+    const qos = this.subscribedQos(topic);
+    // "If you don't subscribe before you publish a request, you might not receive its results" (provisioning API).
+    if (qos === undefined && isProvisioning(topic)) return;
+    if (qos === 1) this.#deps.deliverQos1(this, topic, payload);
     else this.#receive({ cmd: 'publish', topic, payload, qos: 0, retain: false, dup: false });
   }
 
@@ -238,7 +241,7 @@ export class Connection implements Asker {
     // L21
     if (!this.#rate.take(this.#deps.switches.messagesPerSecond)) return;
     this.#traceMessage('in', packet, payload);
-    if (!/^\$aws\/things\/[^/]*\/(jobs|shadow)\//.test(topic)) {
+    if (!/^\$aws\/things\/[^/]*\/(jobs|shadow)\//.test(topic) && !isProvisioning(topic)) {
       this.#forward(packet);
       return;
     }

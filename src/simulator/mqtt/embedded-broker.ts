@@ -4,9 +4,10 @@ import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
 import type { TlsFiles } from '../certificates.ts';
 import { urlHost } from '../http-server.ts';
+import { certificateIdOf } from '../provisioning/certificate-book.ts';
 import type { SimulatorClock } from '../service/types.ts';
 import type { Trace } from '../trace.ts';
-import { Connection, type ConnectionDeps } from './connection.ts';
+import { Connection, type ConnectionDeps, type Peer } from './connection.ts';
 import { type MqttSwitches, PerSecond } from './limits.ts';
 import type { MqttPlane } from './plane.ts';
 import type { Policy } from './policy.ts';
@@ -92,7 +93,7 @@ export async function startEmbeddedBroker(
   };
 
   const sockets = new Set<Socket>();
-  const serve = (socket: Socket, peer: { secure: boolean; commonName?: string }): void => {
+  const serve = (socket: Socket, peer: Peer): void => {
     socket.setNoDelay(true);
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
@@ -109,8 +110,8 @@ export async function startEmbeddedBroker(
     const server = createTlsServer(
       { key, cert, ca, requestCert: true, rejectUnauthorized: false },
       (socket) => {
-        if (socket.authorizationError !== undefined && hasCertificate(socket)) socket.destroy();
-        else serve(socket, { secure: true, ...commonNameOf(socket) });
+        if (!socket.authorized && hasCertificate(socket)) socket.destroy();
+        else serve(socket, { secure: true, ...certificateOf(socket) });
       },
     );
     server.on('tlsClientError', () => undefined);
@@ -161,8 +162,13 @@ function hasCertificate(socket: TLSSocket): boolean {
   return Object.keys(socket.getPeerCertificate()).length > 0;
 }
 
-function commonNameOf(socket: TLSSocket): { commonName?: string } {
+function certificateOf(socket: TLSSocket): Omit<Peer, 'secure'> {
+  const certificate = socket.getPeerX509Certificate();
+  if (!certificate) return {};
   const name = socket.getPeerCertificate().subject?.CN as string | string[] | undefined;
   const commonName = Array.isArray(name) ? name[0] : name;
-  return commonName === undefined ? {} : { commonName };
+  return {
+    certificateId: certificateIdOf(certificate),
+    ...(commonName !== undefined && { commonName }),
+  };
 }

@@ -1,4 +1,5 @@
 import { connect, connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
+import { PROVISIONING_FILTERS } from '../device/topics.ts';
 import type { Trace } from '../trace.ts';
 import type { MqttPlane } from './plane.ts';
 import { isTold, type Requests } from './requests.ts';
@@ -22,7 +23,7 @@ export interface ExternalBrokerDeps {
   trace: Trace;
 }
 
-const REQUEST_FILTERS = ['$aws/things/+/jobs/#', '$aws/things/+/shadow/#'];
+const REQUEST_FILTERS = ['$aws/things/+/jobs/#', '$aws/things/+/shadow/#', ...PROVISIONING_FILTERS];
 const RECONNECT_MS = 500;
 const CLIENT_ID = 'evenkeel-simulator';
 

@@ -19,5 +19,6 @@ export interface ConnectedClient {
   clean: boolean;
   secure: boolean;
   commonName?: string;
+  certificateId?: string;
   subscriptions: readonly string[];
 }

@@ -1,7 +1,8 @@
-/** Who acts: the client id, and the name in the certificate where there is one. */
+/** Who acts: the client id, and what the certificate says where there is one. */
 export interface Principal {
   client: string;
   commonName?: string;
+  certificateId?: string;
 }
 
 export type PolicyAction = 'connect' | 'publish' | 'subscribe' | 'receive';

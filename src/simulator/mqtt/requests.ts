@@ -1,9 +1,18 @@
-import { type DevicePlane, type DeviceRequest, parseBody, parseTopic } from '../device/device-plane.ts';
+import {
+  type Answering,
+  type DevicePlane,
+  type DeviceRequest,
+  parseBody,
+  parseProvisioningTopic,
+  parseTopic,
+} from '../device/device-plane.ts';
+import type { Operation, ProvisioningOperation } from '../device/topics.ts';
 import type { Faults } from '../faults.ts';
 import { Refusal, type SimulatorClock } from '../service/types.ts';
 
 export interface RequestsDeps {
   plane: DevicePlane;
+  provisioning: Answering<ProvisioningOperation>;
   faults: Faults;
   clock: SimulatorClock;
 }
@@ -18,7 +27,7 @@ export interface Asker {
   end(reason: string): void;
 }
 
-/** Answers what was published on a topic of jobs or shadows. */
+/** Answers what was published on a topic of jobs, shadows or provisioning. */
 export type Requests = (topic: string, payload: Buffer, asker: Asker) => void;
 
 /** What the service itself publishes below `$aws/things/+/`, and what is asked of it, told apart by the end. */
@@ -28,12 +37,20 @@ const JOBS = /^\$aws\/things\/[^/]+\/jobs\//;
 export function createRequests(deps: RequestsDeps): Requests {
   return (topic, payload, asker) => {
     const body = parseBody(payload);
+    // A disk that fails must not look like a service that says no.
+    const ended = (error: unknown): void => asker.end(`cannot answer: ${String(error)}`);
     const parsed = parseTopic(topic);
     if (parsed) {
-      // A disk that fails must not look like a service that says no.
-      answer(topic, { ...parsed, body: body ?? {} }, body !== undefined, asker, deps).catch(
-        (error: unknown) => asker.end(`cannot answer: ${String(error)}`),
-      );
+      const request = { ...parsed, body: body ?? {} };
+      answer(topic, request, body !== undefined, asker, deps.plane, deps).catch(ended);
+      return;
+    }
+    const asked = parseProvisioningTopic(topic);
+    if (asked) {
+      const request = { ...asked, thing: asker.client, body: body ?? {} };
+      // CreateKeysAndCertificate has no payload.
+      const isJson = body !== undefined || payload.length === 0;
+      answer(topic, request, isJson, asker, deps.provisioning, deps).catch(ended);
       return;
     }
     if (!JOBS.test(topic)) return;
@@ -54,12 +71,13 @@ export function isTold(topic: string): boolean {
   return TOLD_BY_THE_SERVICE.test(topic);
 }
 
-async function answer(
+async function answer<O extends Operation>(
   topic: string,
-  request: DeviceRequest,
+  request: DeviceRequest<O>,
   isJson: boolean,
   asker: Asker,
-  { plane, faults, clock }: RequestsDeps,
+  plane: Answering<O>,
+  { faults, clock }: RequestsDeps,
 ): Promise<void> {
   const asked = { client: asker.client, topic };
   const fault = await faults.request(request, asked);
