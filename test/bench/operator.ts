@@ -39,7 +39,10 @@ export async function listed(call: Call, path: string, member: string): Promise<
   const items: unknown[] = [];
   let token = '';
   do {
-    const page = await call('GET', `${path}${token && `${path.includes('?') ? '&' : '?'}nextToken=${token}`}`);
+    const page = await call(
+      'GET',
+      `${path}${token && `${path.includes('?') ? '&' : '?'}nextToken=${token}`}`,
+    );
     items.push(...(page[member] as unknown[]));
     token = typeof page['nextToken'] === 'string' ? encodeURIComponent(page['nextToken']) : '';
   } while (token !== '');

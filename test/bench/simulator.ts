@@ -154,7 +154,10 @@ async function checkResults(size: number, call: Call): Promise<void> {
     await listed(call, '/jobs?status=CANCELED&maxResults=250', 'jobs'),
     await listed(call, '/things?maxResults=250', 'things'),
   ];
-  const found = { ...job.jobProcessDetails, lists: [executions, completed, canceled, things].map((one) => one.length) };
+  const found = {
+    ...job.jobProcessDetails,
+    lists: [executions, completed, canceled, things].map((one) => one.length),
+  };
   const wanted = {
     numberOfCanceledThings: 2 * quarter,
     numberOfSucceededThings: quarter,

@@ -171,7 +171,9 @@ export async function untilAll(
   const missing = (): FleetDevice[] => devices.filter((device) => !passes(device));
   await until(what, () => missing().length === 0, limitMs, 50).catch((error: unknown) => {
     const some = missing();
-    const shown = some.slice(0, 3).map(({ thing, news, answers }) => JSON.stringify({ thing, news, answers }));
+    const shown = some
+      .slice(0, 3)
+      .map(({ thing, news, answers }) => JSON.stringify({ thing, news, answers }));
     throw new Error(`${what}: not for ${some.length} devices: ${shown.join(' ')}`, { cause: error });
   });
 }

@@ -34,7 +34,7 @@ export interface Changed {
   key: string;
 }
 
-/** Histories kept in all; beyond it the ones that ended longest ago are forgotten. */
+/** Histories kept in all; beyond it those that changed longest ago keep their last line alone. */
 const HISTORIES_MAX = 20_000;
 /** The shadow that receipts are written to. */
 export const RECEIPT_SHADOW = 'evenkeel';
@@ -50,6 +50,8 @@ export class Book {
   readonly presence = new Presence();
   readonly #deps: BookDeps;
   readonly #executions = new Map<string, Recorded>();
+  /** Those with more than one line, the one that changed last at the end. */
+  readonly #long = new Set<Recorded>();
   readonly #ofThing = new Map<string, Map<string, Recorded>>();
   readonly #ofJob = new Map<string, Map<string, Recorded>>();
   readonly #countsOfJob = new Map<string, Counts>();
@@ -128,8 +130,8 @@ export class Book {
       this.#executions.set(key, recorded);
       within(this.#ofThing, thing).set(key, recorded);
       within(this.#ofJob, jobId).set(key, recorded);
-      this.#bound();
     }
+    this.#bound(recorded);
     this.#tellAll(recorded);
   }
 
@@ -139,6 +141,7 @@ export class Book {
     if (!recorded) return;
     this.#count(jobId, recorded.status, undefined);
     this.#executions.delete(key);
+    this.#long.delete(recorded);
     drop(this.#ofThing, thing, key);
     drop(this.#ofJob, jobId, key);
     this.#tellAll(recorded);
@@ -167,14 +170,14 @@ export class Book {
     this.#countsOfJob.set(jobId, counts);
   }
 
-  /** Oldest first, as a map keeps them. */
-  #bound(): void {
-    if (this.#executions.size <= HISTORIES_MAX) return;
-    for (const recorded of this.#executions.values()) {
-      const { entries } = recorded.history;
-      if (entries.length <= 1) continue;
-      recorded.history.left += entries.length - 1;
-      entries.splice(0, entries.length - 1);
+  #bound(recorded: Recorded): void {
+    this.#long.delete(recorded);
+    if (recorded.history.entries.length > 1) this.#long.add(recorded);
+    if (this.#long.size <= HISTORIES_MAX) return;
+    for (const oldest of this.#long) {
+      const { history } = oldest;
+      history.left += history.entries.splice(0, history.entries.length - 1).length;
+      this.#long.delete(oldest);
       return;
     }
   }

@@ -95,6 +95,7 @@ export interface ExecutionView extends ExecutionRow {
 export interface ViewsService {
   jobs(): readonly Job[];
   job(jobId: string): Job;
+  waitingThings(jobId: string): number;
   hasThing(thing: string): boolean;
   secondsLeft(execution: Execution): number | undefined;
 }
@@ -177,7 +178,7 @@ export class Views {
     if (!job) return undefined;
     const { description, comment, reasonCode, completedAt } = job;
     const minutes = job.timeoutConfig?.inProgressTimeoutInMinutes;
-    const waiting = job.rollout.waiting.length;
+    const waiting = this.#deps.service.waitingThings(jobId);
     return {
       ...this.#jobRow(job),
       document: job.document,

@@ -8,7 +8,7 @@ import { certificateIdOf } from '../provisioning/certificate-book.ts';
 import type { SimulatorClock } from '../service/types.ts';
 import type { Trace } from '../trace.ts';
 import { Connection, type ConnectionDeps, type Peer } from './connection.ts';
-import { type MqttSwitches, PerSecond } from './limits.ts';
+import { type MqttSwitches, PerSecondByName } from './limits.ts';
 import type { MqttPlane } from './plane.ts';
 import type { Policy } from './policy.ts';
 import type { Requests } from './requests.ts';
@@ -42,7 +42,7 @@ export async function startEmbeddedBroker(
   const sessions = new Sessions(store, clock, () => switches.sessionExpirySeconds);
   const open = new Map<string, Connection>();
   const late = new Map<string, { topic: string; payload: Buffer }[]>();
-  const connects = new Map<string, PerSecond>();
+  const connects = new PerSecondByName(() => clock.monotonicMs());
   const inners = new Map<Connection, Client>();
   let nameless = 0;
   let answers = 0;
@@ -54,11 +54,7 @@ export async function startEmbeddedBroker(
       nameless += 1;
       return `nameless-${nameless}`;
     },
-    mayConnect(client) {
-      const rate = connects.get(client) ?? new PerSecond(() => clock.monotonicMs());
-      connects.set(client, rate);
-      return rate.take(switches.connectsPerSecond);
-    },
+    mayConnect: (client) => connects.take(client, switches.connectsPerSecond),
     takeOver: (client) => open.get(client)?.end('L26: another connection with this client id'),
     isKept: (client) => sessions.isKept(client),
     opened(connection) {

@@ -75,6 +75,35 @@ export function isTopicTooLong(topic: string): boolean {
   return Buffer.byteLength(counted) > TOPIC_BYTES_MAX || counted.split('/').length - 1 > TOPIC_SLASHES_MAX;
 }
 
+/** Counts what happens within each second, by name. A name whose second is over is forgotten. */
+export class PerSecondByName {
+  readonly #nowMs: () => number;
+  /** The oldest second first. */
+  readonly #counts = new Map<string, { startMs: number; count: number }>();
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  /** Names that are remembered now. */
+  get size(): number {
+    return this.#counts.size;
+  }
+
+  /** One more; true when it is within `max`, which 0 does not limit. */
+  take(name: string, max: number): boolean {
+    const nowMs = this.#nowMs();
+    for (const [old, { startMs }] of this.#counts) {
+      if (nowMs - startMs < 1000) break;
+      this.#counts.delete(old);
+    }
+    const counted = this.#counts.get(name) ?? { startMs: nowMs, count: 0 };
+    counted.count += 1;
+    this.#counts.set(name, counted);
+    return max === 0 || counted.count <= max;
+  }
+}
+
 /** Counts what happens within each second. */
 export class PerSecond {
   readonly #nowMs: () => number;

@@ -28,6 +28,7 @@ import type {
   NewJob,
   Notifier,
 } from './types.ts';
+import { Waiting } from './waiting.ts';
 
 export { jobArn, thingArn } from './arns.ts';
 export { summaryOf } from './notifications.ts';
@@ -71,6 +72,7 @@ export class JobsService {
     const shared = { state, timers, switches: this.switches, outbox: this.#outbox, notifier };
     this.#core = {
       ...shared,
+      waiting: new Waiting(this.#store),
       directory,
       notifications: new Notifications({ ...shared, document: this.#document }),
       events: new Events(this.#store, shared),
@@ -206,6 +208,11 @@ export class JobsService {
       ...(targets.length > 0 && { processingTargets: targets }),
       ...this.#core.state.processDetails(jobId),
     };
+  }
+
+  /** Things that the job has made no execution for, and will. */
+  waitingThings(jobId: string): number {
+    return this.#core.waiting.count(jobId);
   }
 
   /** S29: executions are being made. */

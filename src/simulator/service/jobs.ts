@@ -2,11 +2,12 @@ import { isAborted } from './abort.ts';
 import { jobArn, targetOf } from './arns.ts';
 import { type Core, nowSeconds } from './core.ts';
 import { Executions } from './executions.ts';
-import { isTarget, Rollouts } from './rollout.ts';
+import { isTarget, Rollouts, thingsOf } from './rollout.ts';
 import { Schedules } from './schedule.ts';
 import {
   type CancelJobRequest,
   type Execution,
+  isActive,
   type Job,
   type JobChanges,
   type NewJob,
@@ -66,7 +67,6 @@ export class Jobs {
       rollout: {
         phase: 'new',
         inWindow,
-        waiting: [],
         notified: 0,
         minuteStartMs: Number.MIN_SAFE_INTEGER,
         minuteCount: 0,
@@ -117,8 +117,7 @@ export class Jobs {
     const hasEnded = job.status === 'COMPLETED' || job.status === 'CANCELED';
     if (job.status === 'DELETION_IN_PROGRESS' || (!force && !hasEnded))
       throw new Refusal('InvalidStateTransition', `the job is ${job.status}`);
-    const deletions = [...state.jobs()].filter(({ status }) => status === 'DELETION_IN_PROGRESS');
-    if (deletions.length >= DELETIONS_MAX)
+    if (state.deletions >= DELETIONS_MAX)
       throw new Refusal('LimitExceeded', `${DELETIONS_MAX} jobs are being deleted`);
     this.#schedules.disarm(job);
     this.#rollouts.end(job);
@@ -154,11 +153,7 @@ export class Jobs {
     job.targets.push(...added);
     if (comment !== undefined) job.comment = comment;
     this.#touch(job);
-    for (const arn of added) {
-      const target = targetOf(arn);
-      if (!target) continue;
-      this.#rollouts.add(job, arn, target.kind === 'thing' ? [target.name] : directory.thingsIn(target.name));
-    }
+    for (const arn of added) this.#rollouts.add(job, arn, thingsOf(arn, directory));
     return job;
   }
 
@@ -169,28 +164,28 @@ export class Jobs {
 
   /** S5: REMOVED, unless another target of the job still stands for the thing. */
   thingLeft(group: string, thing: string): void {
-    const thingsIn = (name: string): readonly string[] =>
-      this.#core.directory.thingsIn(name).filter((one) => name !== group || one !== thing);
+    const isIn = (name: string): boolean => name !== group && this.#core.directory.isIn(thing, name);
     for (const [job] of this.#continuous(group)) {
-      if (!isTarget(job.targets, thing, thingsIn)) this.#withdraw(job, thing);
+      if (!isTarget(job.targets, thing, isIn)) this.#withdraw(job, thing);
     }
   }
 
   /** S5: what was open becomes REMOVED. */
   thingDeleted(thing: string): void {
-    const { state, notifications } = this.#core;
+    const { state, waiting, notifications } = this.#core;
+    const jobIds = new Set([...state.jobsOf(thing), ...waiting.jobsOf(thing)]);
     notifications.change(thing, () => {
-      for (const job of [...state.jobs()]) this.#withdraw(job, thing);
+      for (const jobId of jobIds) this.#withdraw(state.job(jobId), thing);
     });
   }
 
-  processingTargets(job: Job): string[] {
-    return this.#rollouts.processingTargets(job);
+  processingTargets({ jobId }: Job): string[] {
+    return this.#core.waiting.targets(jobId);
   }
 
   /** S29 */
-  isConcurrent({ status, rollout }: Job): boolean {
-    return status === 'IN_PROGRESS' && (rollout.phase === 'new' || rollout.waiting.length > 0);
+  isConcurrent({ jobId, status, rollout }: Job): boolean {
+    return status === 'IN_PROGRESS' && (rollout.phase === 'new' || this.#core.waiting.count(jobId) > 0);
   }
 
   #checkTargets(targets: readonly string[]): void {
@@ -206,8 +201,7 @@ export class Jobs {
 
   /** Active CONTINUOUS jobs that have the group as a target. */
   #continuous(group: string): [Job, arn: string][] {
-    return [...this.#core.state.jobs()].flatMap((job): [Job, string][] => {
-      if (job.targetSelection !== 'CONTINUOUS' || !isActive(job)) return [];
+    return this.#core.state.continuousOf(group).flatMap((job): [Job, string][] => {
       const arn = job.targets.find((one) => {
         const target = targetOf(one);
         return target?.kind === 'thinggroup' && target.name === group;
@@ -217,7 +211,7 @@ export class Jobs {
   }
 
   #withdraw(job: Job, thing: string): void {
-    this.#rollouts.drop(job, (one) => one === thing);
+    this.#core.waiting.drop(job.jobId, thing);
     const latest = this.#core.state.latest(job.jobId, thing);
     if (latest?.status === 'QUEUED' || latest?.status === 'IN_PROGRESS')
       this.executions.endByService(latest, 'REMOVED');
@@ -254,7 +248,7 @@ export class Jobs {
 
   /** Abort criteria, then the end of the job: S27. */
   #settle(jobId: string): void {
-    const { state, events } = this.#core;
+    const { state, waiting, events } = this.#core;
     if (!state.hasJob(jobId)) return;
     const job = state.job(jobId);
     if (!isActive(job)) return;
@@ -267,9 +261,9 @@ export class Jobs {
       });
       return;
     }
-    const { phase, waiting } = job.rollout;
+    const { phase } = job.rollout;
     const isMade = phase === 'ended' || (phase === 'open' && job.targetSelection === 'SNAPSHOT');
-    if (!isMade || waiting.length > 0 || counts.QUEUED > 0 || counts.IN_PROGRESS > 0) return;
+    if (!isMade || waiting.count(jobId) > 0 || counts.QUEUED > 0 || counts.IN_PROGRESS > 0) return;
     this.#schedules.disarm(job);
     job.status = 'COMPLETED';
     job.completedAt = nowSeconds(this.#core);
@@ -295,5 +289,3 @@ export class Jobs {
     this.#core.state.saveJob(job);
   }
 }
-
-const isActive = ({ status }: Job): boolean => status === 'IN_PROGRESS' || status === 'SCHEDULED';

@@ -235,6 +235,10 @@ export class Registry implements Directory {
     return parent === undefined ? [] : [...this.groupsAbove(parent), parent];
   }
 
+  isIn(thing: string, group: string): boolean {
+    return this.#around(thing).has(group);
+  }
+
   thingsIn(group: string, recursive = true): string[] {
     const groups = recursive ? [group, ...this.groupsBelow(group, true)] : [group];
     return [...new Set(groups.flatMap((one) => [...(this.#inGroup.get(one) ?? [])]))];

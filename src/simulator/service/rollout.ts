@@ -1,7 +1,7 @@
-import { targetOf, thingArn } from './arns.ts';
+import { targetOf } from './arns.ts';
 import type { Core } from './core.ts';
 import type { Executions } from './executions.ts';
-import type { Job } from './types.ts';
+import type { Directory, Job } from './types.ts';
 
 const MINUTE_MS = 60_000;
 /** L12 */
@@ -34,27 +34,15 @@ export class Rollouts {
 
   /** Things that the job now has as targets, too. */
   add(job: Job, target: string, things: readonly string[]): void {
-    const { rollout } = job;
-    if (rollout.phase !== 'open') return;
-    const waiting = new Set(rollout.waiting.map(([thing]) => thing));
-    const added = things.filter((thing) => !waiting.has(thing) && this.#isFree(job, thing));
-    for (const thing of added) rollout.waiting.push([thing, target]);
-    this.#core.state.saveJob(job);
+    if (job.rollout.phase !== 'open') return;
+    for (const thing of things) this.#add(job, target, thing);
     this.step(job);
-  }
-
-  /** Takes things that no longer belong to the job out of those that wait. */
-  drop(job: Job, isDropped: (thing: string) => boolean): void {
-    const kept = job.rollout.waiting.filter(([thing]) => !isDropped(thing));
-    if (kept.length === job.rollout.waiting.length) return;
-    job.rollout.waiting = kept;
-    this.#core.state.saveJob(job);
   }
 
   /** No further executions. */
   end(job: Job): void {
     job.rollout.phase = 'ended';
-    job.rollout.waiting = [];
+    this.#core.waiting.clear(job.jobId);
     this.#core.timers.clear(timerOf(job));
     this.#core.state.saveJob(job);
   }
@@ -62,51 +50,45 @@ export class Rollouts {
   /** Makes as many executions as this minute still allows. */
   step(job: Job): void {
     const { rollout } = job;
-    const { state, timers } = this.#core;
+    const { state, timers, waiting } = this.#core;
     if (rollout.phase === 'open' && rollout.inWindow) {
       const nowMs = timers.nowMs();
       if (nowMs >= rollout.minuteStartMs + MINUTE_MS) {
         rollout.minuteStartMs = nowMs;
         rollout.minuteCount = 0;
       }
-      const now = rollout.waiting.splice(0, Math.max(0, this.#rate(job) - rollout.minuteCount));
+      const now = waiting.take(job.jobId, Math.max(0, this.#rate(job) - rollout.minuteCount));
       rollout.minuteCount += now.length;
       rollout.notified += now.length;
-      for (const [thing] of now) this.#executions.queue(job.jobId, thing);
+      for (const thing of now) this.#executions.queue(job.jobId, thing);
       state.saveJob(job);
     }
-    if (rollout.waiting.length === 0) this.#onDone(job.jobId);
+    if (waiting.count(job.jobId) === 0) this.#onDone(job.jobId);
     else this.#timeStep(job);
-  }
-
-  /** Targets whose things still wait. */
-  processingTargets({ rollout }: Job): string[] {
-    return [...new Set(rollout.waiting.map(([, target]) => target))];
   }
 
   #open(job: Job): void {
     const { directory } = this.#core;
-    const targetOfThing = new Map<string, string>();
-    for (const arn of job.targets) {
-      for (const thing of thingsOf(arn, directory.thingsIn.bind(directory))) {
-        if (!targetOfThing.has(thing) && directory.hasThing(thing)) targetOfThing.set(thing, arn);
-      }
-    }
     job.rollout.phase = 'open';
-    job.rollout.waiting = [...targetOfThing].filter(([thing]) => this.#isFree(job, thing));
+    for (const arn of job.targets) {
+      for (const thing of thingsOf(arn, directory)) if (directory.hasThing(thing)) this.#add(job, arn, thing);
+    }
     this.step(job);
   }
 
   #timeStep(job: Job): void {
     const { rollout } = job;
-    if (rollout.phase !== 'open' || !rollout.inWindow || rollout.waiting.length === 0) return;
-    this.#core.timers.set(timerOf(job), rollout.minuteStartMs + MINUTE_MS, () => this.step(job));
+    const { timers, waiting } = this.#core;
+    if (rollout.phase !== 'open' || !rollout.inWindow || waiting.count(job.jobId) === 0) return;
+    timers.set(timerOf(job), rollout.minuteStartMs + MINUTE_MS, () => this.step(job));
   }
 
-  /** No execution of this job is open there. */
-  #isFree({ jobId }: Job, thing: string): boolean {
-    const latest = this.#core.state.latest(jobId, thing);
-    return latest?.status !== 'QUEUED' && latest?.status !== 'IN_PROGRESS';
+  /** Unless it waits already, or has an open execution of this job. */
+  #add({ jobId }: Job, target: string, thing: string): void {
+    const { state, waiting } = this.#core;
+    const latest = state.latest(jobId, thing);
+    if (latest?.status === 'QUEUED' || latest?.status === 'IN_PROGRESS') return;
+    if (!waiting.has(jobId, thing)) waiting.add(jobId, thing, target);
   }
 
   /** Constant, or growing each time that the criterion is met once more. */
@@ -127,17 +109,20 @@ export class Rollouts {
 const timerOf = ({ jobId }: Job): string => `rollout/${jobId}`;
 
 /** The things that a target stands for. */
-export function thingsOf(arn: string, thingsIn: (group: string) => readonly string[]): readonly string[] {
+export function thingsOf(arn: string, directory: Pick<Directory, 'thingsIn'>): readonly string[] {
   const target = targetOf(arn);
   if (!target) return [];
-  return target.kind === 'thing' ? [target.name] : thingsIn(target.name);
+  return target.kind === 'thing' ? [target.name] : directory.thingsIn(target.name);
 }
 
-/** Whether any of the targets stands for the thing. */
+/** Whether any of the targets stands for the thing; `isIn` says whether it is in a group. */
 export function isTarget(
   targets: readonly string[],
   thing: string,
-  thingsIn: (group: string) => readonly string[],
+  isIn: (group: string) => boolean,
 ): boolean {
-  return targets.some((arn) => arn === thingArn(thing) || thingsOf(arn, thingsIn).includes(thing));
+  return targets.some((arn) => {
+    const target = targetOf(arn);
+    return target?.kind === 'thing' ? target.name === thing : target !== undefined && isIn(target.name);
+  });
 }

@@ -1,6 +1,15 @@
 import type { Collection, Store } from '../store/port.ts';
+import { targetOf } from './arns.ts';
 import type { Changes } from './changes.ts';
-import { type Execution, type Job, type JobProcessDetails, Refusal, type Status, TERMINAL } from './types.ts';
+import {
+  type Execution,
+  isActive,
+  type Job,
+  type JobProcessDetails,
+  Refusal,
+  type Status,
+  TERMINAL,
+} from './types.ts';
 
 type Attempts = Execution[];
 
@@ -40,6 +49,9 @@ export class State {
   readonly #byThing = new Map<string, Map<string, Attempts>>();
   readonly #openOf = new Map<string, Set<Execution>>();
   readonly #counts = new Map<string, Record<Status, number>>();
+  /** Active CONTINUOUS jobs by the groups that are their targets. */
+  readonly #continuous = new Map<string, Set<Job>>();
+  readonly #deleting = new Set<string>();
   readonly #changes: Changes;
   #order = 0;
 
@@ -47,7 +59,7 @@ export class State {
     this.#changes = changes;
     this.#jobs = store.collection('jobs');
     this.#executions = store.collection('executions');
-    for (const { jobId } of this.#jobs.values()) this.#counts.set(jobId, none());
+    for (const job of this.#jobs.values()) this.#indexJob(job);
     for (const one of this.#executions.values()) this.#index(one);
   }
 
@@ -66,15 +78,31 @@ export class State {
   }
 
   saveJob(job: Job): void {
-    if (!this.#counts.has(job.jobId)) this.#counts.set(job.jobId, none());
     this.#jobs.set(job.jobId, job);
+    this.#indexJob(job);
     this.#changes.note({ kind: 'job', jobId: job.jobId });
   }
 
   deleteJob(jobId: string): void {
     this.#jobs.delete(jobId);
     this.#counts.delete(jobId);
+    this.#deleting.delete(jobId);
     this.#changes.note({ kind: 'job', jobId }, 'last');
+  }
+
+  /** Jobs that are being deleted now. */
+  get deletions(): number {
+    return this.#deleting.size;
+  }
+
+  /** Active CONTINUOUS jobs that have the group as a target, oldest first. */
+  continuousOf(group: string): Job[] {
+    return [...(this.#continuous.get(group) ?? [])];
+  }
+
+  /** Jobs that have executions on the thing. */
+  jobsOf(thing: string): Iterable<string> {
+    return this.#byThing.get(thing)?.keys() ?? [];
   }
 
   /** Things that have executions of the job. */
@@ -166,6 +194,22 @@ export class State {
   #count({ jobId, status }: Execution, by: 1 | -1): void {
     const counts = this.#counts.get(jobId);
     if (counts) counts[status] += by;
+  }
+
+  #indexJob(job: Job): void {
+    const { jobId, targetSelection, targets, status } = job;
+    if (!this.#counts.has(jobId)) this.#counts.set(jobId, none());
+    if (status === 'DELETION_IN_PROGRESS') this.#deleting.add(jobId);
+    if (targetSelection !== 'CONTINUOUS') return;
+    for (const arn of targets) {
+      const target = targetOf(arn);
+      if (target?.kind !== 'thinggroup') continue;
+      const jobs = this.#continuous.get(target.name) ?? new Set<Job>();
+      if (isActive(job)) jobs.add(job);
+      else jobs.delete(job);
+      if (jobs.size > 0) this.#continuous.set(target.name, jobs);
+      else this.#continuous.delete(target.name);
+    }
   }
 
   #index(execution: Execution): void {

@@ -26,6 +26,10 @@ export class Things implements Directory {
     return this.#groups.has(group);
   }
 
+  isIn(thing: string, group: string): boolean {
+    return this.#groups.get(group)?.has(thing) ?? false;
+  }
+
   thingsIn(group: string): readonly string[] {
     return [...(this.#groups.get(group) ?? [])];
   }

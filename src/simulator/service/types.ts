@@ -111,6 +111,10 @@ export type JobChanges = Pick<
   | 'jobExecutionsRetryConfig'
 >;
 
+/** Neither ended nor being deleted. */
+export const isActive = ({ status }: Pick<Job, 'status'>): boolean =>
+  status === 'IN_PROGRESS' || status === 'SCHEDULED';
+
 export interface Job extends NewJob {
   arn: string;
   targetSelection: 'SNAPSHOT' | 'CONTINUOUS';
@@ -124,14 +128,12 @@ export interface Job extends NewJob {
   rollout: Rollout;
 }
 
-/** How far the making of executions has come (S29). */
+/** How far the making of executions has come (S29); which things still wait is in `Waiting`. */
 export interface Rollout {
   /** `new` until the first may be made, `ended` when no more may be made. */
   phase: 'new' | 'open' | 'ended';
   /** False outside of every maintenance window (N18d). */
   inWindow: boolean;
-  /** Things that have no execution yet, each with the target that it belongs to. */
-  waiting: [thing: string, target: string][];
   notified: number;
   /** The minute that is counted, and how many executions it has brought. */
   minuteStartMs: number;
@@ -204,7 +206,9 @@ export interface Directory {
   deleteThing(thing: string): void;
   thingNames(): Iterable<string>;
   hasGroup(group: string): boolean;
-  /** All things in the group or in a group below it. */
+  /** In the group itself, or in one below it. */
+  isIn(thing: string, group: string): boolean;
+  /** All of them. */
   thingsIn(group: string): readonly string[];
 }
 

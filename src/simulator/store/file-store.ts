@@ -6,7 +6,7 @@ import { type Change, decodeRecords, encodeRecord } from './record.ts';
 
 const LOG = 'simulator.log';
 const SOCKET = 'owner';
-const FORMAT: Change = ['format', 'version', 1];
+const FORMAT: Change = ['format', 'version', 2];
 /** A log that is smaller is not worth a rewrite. */
 const REWRITE_BYTES_MIN = 4 * 1024 * 1024;
 /** Entries in a record of a rewritten log: no line becomes too long for a string. */

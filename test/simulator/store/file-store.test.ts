@@ -136,7 +136,7 @@ test('one at a time: a second store is refused, and one that died is no hindranc
 test('a log of another version is refused, and left as it is', async () => {
   await (await openFileStore(directory)).close();
   const { encodeRecord } = await import('../../../src/simulator/store/record.ts');
-  const foreign = encodeRecord([['format', 'version', 2]]);
+  const foreign = encodeRecord([['format', 'version', 1]]);
   await writeFile(log, foreign);
   await expect(openFileStore(directory)).rejects.toThrow('another version');
   expect(await readFile(log, 'utf8')).toBe(foreign);
