@@ -19,7 +19,11 @@ export function operatorOf(httpUrl: string): { call: Call; close(): void } {
           else resolve(text === '' ? {} : (JSON.parse(text) as Record<string, unknown>));
         });
       });
-      sent.on('error', reject);
+      sent.on('error', (error: NodeJS.ErrnoException) => {
+        // A connection that was kept and has just been closed for its age: nothing was sent.
+        if (sent.reusedSocket && error.code === 'ECONNRESET') call(method, path, body).then(resolve, reject);
+        else reject(error);
+      });
       sent.end(body && JSON.stringify(body));
     });
   return { call, close: () => agent.destroy() };

@@ -18,8 +18,8 @@ export interface FleetDevice {
   readonly answers: string[];
   /** Reports a status, by hand. */
   update(jobId: string, status: string): void;
-  /** The connection is there. */
-  readonly isOpen: boolean;
+  /** Resolves when the broker has answered, so that all that it sent before has come. */
+  ping(): Promise<void>;
   close(): void;
 }
 
@@ -74,6 +74,7 @@ function deviceOf(
   const prefix = `$aws/things/${thing}/jobs/`;
   const news: string[] = [];
   const answers: string[] = [];
+  const pings: (() => void)[] = [];
   let messageId = 0;
   const send = (packet: Packet): void => void socket.write(generate(packet));
   const publish = (topic: string, body: Body): void => {
@@ -117,6 +118,7 @@ function deviceOf(
         }));
         send({ cmd: 'subscribe', messageId: 1, subscriptions });
       } else if (packet.cmd === 'suback') resolve();
+      else if (packet.cmd === 'pingresp') pings.shift()?.();
       else if (packet.cmd === 'publish') {
         counted.messages += 1;
         if (packet.qos === 1) send({ cmd: 'puback', messageId: packet.messageId ?? 0 });
@@ -143,9 +145,11 @@ function deviceOf(
     update,
     ready,
     gone,
-    get isOpen() {
-      return !socket.closed;
-    },
+    ping: () =>
+      new Promise((resolve) => {
+        pings.push(resolve);
+        send({ cmd: 'pingreq' });
+      }),
     close: () => socket.end(generate({ cmd: 'disconnect' })),
   };
 }
