@@ -1,5 +1,5 @@
 import { sameDocument } from '../document/document.ts';
-import type { PlanStep } from '../document/plan.ts';
+import type { FetchingStep } from '../document/plan.ts';
 import type { Progress } from '../execution/progress.ts';
 import type { ExecutionRecord } from '../execution/records.ts';
 import { type RunningExecution, runExecution } from '../execution/runner.ts';
@@ -97,11 +97,7 @@ export async function execute(
   return { key: open.key, execution: running, conversation };
 }
 
-function freshUrl(
-  step: PlanStep & { type: 'downloadFile' },
-  conversation: Conversation,
-  signal: AbortSignal,
-): Promise<string> {
+function freshUrl(step: FetchingStep, conversation: Conversation, signal: AbortSignal): Promise<string> {
   return step.urlHasQuery ? conversation.freshUrl(step.index, signal) : Promise.resolve(step.url);
 }
 

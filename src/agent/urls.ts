@@ -4,5 +4,5 @@ import { type DeviceFacts, readDocument } from '../document/document.ts';
 export function urlOf(document: unknown, step: number, facts: DeviceFacts): string | undefined {
   const read = readDocument(document, facts);
   const planned = read.ok ? read.plan.steps[step] : undefined;
-  return planned?.type === 'downloadFile' ? planned.url : undefined;
+  return planned && 'urlHasQuery' in planned ? planned.url : undefined;
 }

@@ -83,6 +83,7 @@ export function stepSettings({ steps, policy }: Config): StepSettings {
     outputBytesMax: steps.outputBytesMax,
     treeEntriesMax: steps.treeEntriesMax,
     treeBytesMax: steps.treeMegabytesMax * MEGABYTE,
+    archiveRatioMax: steps.archiveRatioMax,
   };
 }
 

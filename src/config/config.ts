@@ -146,6 +146,13 @@ export const configSchema = z.strictObject({
         .max(1_000_000)
         .default(1024)
         .describe('Size of one before-image; a path with more is REJECTED.'),
+      archiveRatioMax: z
+        .number()
+        .int()
+        .min(1)
+        .max(100_000)
+        .default(200)
+        .describe('How many times its own size an archive may unpack to.'),
     })
     .prefault({}),
   undo: z

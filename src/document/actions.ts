@@ -1,11 +1,13 @@
 import { type Fields, pathProblem } from './fields.ts';
 import {
   base64,
+  choice,
   command,
   filePath,
   filePaths,
   flag,
   mode,
+  optionalFilePath,
   readShape,
   requiredCommand,
   requiredText,
@@ -31,6 +33,9 @@ const HEALTH_SECONDS = 3;
 
 /** A handler and an operation: no path, so that it stays in its directory. */
 export const PLAIN_NAME = { regex: /^[A-Za-z0-9][A-Za-z0-9._-]*$/, words: 'must be a plain file name' };
+
+const FORMATS = ['tar', 'tar.gz', 'tar.xz', 'tar.zst'] as const;
+const COMPRESSIONS = { tar: undefined, 'tar.gz': 'gzip', 'tar.xz': 'xz', 'tar.zst': 'zstd' } as const;
 
 /** The stock handler of AWS IoT Device Client that is a built-in step here. */
 const DOWNLOAD_HANDLER = 'download-file.sh';
@@ -84,6 +89,15 @@ export const INPUTS = {
   startServices: units('that are started, and must run then.'),
   stopServices: units('that are stopped.'),
   restartServices: units('that are restarted, and must run then.'),
+  extractArchive: {
+    url: url("What to fetch; https, unless the device's policy allows http."),
+    path: filePath('The directory that the archive becomes; what was there is replaced as a whole.'),
+    link: optionalFilePath('A symbolic link that is switched to it.'),
+    sha256: sha256('Of the archive.'),
+    sizeBytes: whole('Of the archive.', 0, SIZE_BYTES_MAX),
+    format: choice('When absent, what the name in the url ends in.', FORMATS),
+    stripComponents: whole('Leading parts of each name that are left out.', 0, 16),
+  },
   check: {
     command: command(`It holds when this ends with exit status 0. ${COMMAND}`),
     url: text('It holds when this answers with `status`.'),
@@ -159,6 +173,7 @@ const READERS: {
   startServices: (action, input) => unitsStep('startServices', action, input),
   stopServices: (action, input) => unitsStep('stopServices', action, input),
   restartServices: (action, input) => unitsStep('restartServices', action, input),
+  extractArchive: readArchive,
   check(action, input, at) {
     const what = checked(input, at);
     return (
@@ -257,9 +272,45 @@ function download(action: Action, from: string, target: string): PlanStep & { ty
     ...base(action, 'full', [target]),
     type: 'downloadFile',
     url: from,
-    urlHasQuery: URL.canParse(from) && new URL(from).search !== '',
+    urlHasQuery: hasQuery(from),
     target,
   };
+}
+
+function readArchive(
+  action: Action,
+  { url: from, path: target, link, format, ...input }: Inputs<'extractArchive'>,
+  at: Fields,
+): PlanStep | undefined {
+  const hash = input.sha256 ?? action.said.sha256;
+  const known = format ?? formatOf(from);
+  if (known === undefined) return at.wrong('format', 'is missing, and the name in the url does not tell it');
+  if (link === target || link?.startsWith(`${target}/`) || (link && target.startsWith(`${link}/`)))
+    return at.wrong('link', 'must be neither in the path nor above it');
+  const compression = COMPRESSIONS[known];
+  return {
+    ...base(action, 'full', [target, ...(link === undefined ? [] : [link])]),
+    type: 'extractArchive',
+    url: from,
+    urlHasQuery: hasQuery(from),
+    target,
+    ...(link !== undefined && { link }),
+    ...(hash !== undefined && { sha256: hash }),
+    ...(input.sizeBytes !== undefined && { sizeBytes: input.sizeBytes }),
+    ...(compression !== undefined && { compression }),
+    stripComponents: input.stripComponents ?? 0,
+  };
+}
+
+function formatOf(from: string): (typeof FORMATS)[number] | undefined {
+  const path = URL.canParse(from) ? new URL(from).pathname : '';
+  const [, end = ''] = /\.(tgz|txz|tzst|tar(?:\.(?:gz|xz|zst))?)$/.exec(path) ?? [];
+  const long = end.replace(/^t(gz|xz|zst)$/, 'tar.$1');
+  return FORMATS.find((format) => format === long);
+}
+
+function hasQuery(from: string): boolean {
+  return URL.canParse(from) && new URL(from).search !== '';
 }
 
 function checked(

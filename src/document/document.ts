@@ -115,7 +115,7 @@ function checkOrder(steps: readonly PlanStep[], problems: Problem[]): void {
 }
 
 function announcedBytes(step: PlanStep): number {
-  if (step.type === 'downloadFile') return step.sizeBytes ?? 0;
+  if ('urlHasQuery' in step) return step.sizeBytes ?? 0;
   return step.type === 'writeFile' ? Math.ceil((step.contentBase64.length * 3) / 4) : 0;
 }
 

@@ -165,6 +165,29 @@ export function unitNames(description: string): Member<string[]> {
   };
 }
 
+/** A path that may be absent. */
+export function optionalFilePath(description: string): Member<string | undefined> {
+  return {
+    read: (fields, name) => (fields.raw(name) === undefined ? undefined : fields.filePath(name)),
+    schema: { description, anyOf: [{ type: 'string', pattern: PATH_PATTERN }, { const: '' }] },
+    required: false,
+  };
+}
+
+export function choice<T extends string>(description: string, values: readonly T[]): Member<T | undefined> {
+  return {
+    read(fields, name) {
+      const value = fields.text(name);
+      const known = values.find((one) => one === value);
+      if (value !== undefined && known === undefined)
+        fields.wrong(name, `must be one of ${values.join(', ')}`);
+      return known;
+    },
+    schema: { description, enum: [...values, ''] },
+    required: false,
+  };
+}
+
 export function mode(description: string): Member<number | undefined> {
   return {
     read: (fields, name) => fields.mode(name),

@@ -43,6 +43,7 @@ export type PlanStep =
   | RemoveFileStep
   | SwitchLinkStep
   | UnitsStep
+  | ExtractArchiveStep
   | CheckStep;
 
 export type StepType = PlanStep['type'];
@@ -137,6 +138,25 @@ export interface RestartServicesStep extends UnitsStepBase {
 }
 
 export type UnitsStep = StartServicesStep | StopServicesStep | RestartServicesStep;
+
+export interface ExtractArchiveStep extends StepBase {
+  type: 'extractArchive';
+  url: string;
+  urlHasQuery: boolean;
+  /** The directory that the archive becomes. */
+  target: string;
+  /** A symbolic link that is switched to it. */
+  link?: string;
+  sha256?: string;
+  sizeBytes?: number;
+  /** Absent: a plain tar. */
+  compression?: 'gzip' | 'xz' | 'zstd';
+  /** Leading parts of each name that are left out. */
+  stripComponents: number;
+}
+
+/** Steps whose work begins with a download. */
+export type FetchingStep = DownloadFileStep | ExtractArchiveStep;
 
 export interface CheckStep extends StepBase {
   type: 'check';

@@ -21,9 +21,9 @@ export function policyProblems(plan: Plan, policy: Policy): { path: string; rule
 
 function rulesBroken(step: PlanStep, policy: Policy): string[] {
   const broken: string[] = [];
-  const url = step.type === 'downloadFile' ? step.url : urlOfCheck(step);
+  const url = 'urlHasQuery' in step ? step.url : urlOfCheck(step);
   if (url?.startsWith('http:') && !policy.allowHttp) broken.push('policy.allowHttp: the url must be https');
-  if (step.type === 'downloadFile' && step.sha256 === undefined && policy.requireSha256) {
+  if ('urlHasQuery' in step && step.sha256 === undefined && policy.requireSha256) {
     broken.push('policy.requireSha256: the download names no sha256');
   }
   for (const path of namesOf('path', step.touches)) {

@@ -116,9 +116,10 @@ async function requireExecutable(path: string): Promise<void> {
   await access(path, constants.X_OK);
 }
 
-async function userSwitch(
+/** What makes a program run with another user's rights; nothing where none is named. Throws `CannotRunError`. */
+export async function userSwitch(
   name: string,
-  { user }: ProcessSpec,
+  { user }: Pick<ProcessSpec, 'user'>,
   findUser: FindUser,
 ): Promise<readonly string[]> {
   if (user === undefined) return [];

@@ -229,7 +229,7 @@ async function restore(
   const from = join(own.path, basename(image));
   if (now && inPlace?.ino === now.ino) await restoreInPlace(disk, from, place.path, now);
   else if (!inPlace || !(await restoreInode(disk, from, place.path))) {
-    await renameBack(disk, place, now, await sourceOf(disk, from, triedAgain));
+    await renameInto(disk, place, now, await sourceOf(disk, from, triedAgain));
     await own.sync();
   }
 }
@@ -253,8 +253,16 @@ async function sourceOf(disk: Disk, image: string, triedAgain: boolean): Promise
   return copy;
 }
 
-/** A directory cannot be renamed over: the one found steps aside first, and is removed when the old one is back. */
-async function renameBack(disk: Disk, place: Place, now: DiskStat | undefined, image: string): Promise<void> {
+/**
+ * Renames what is staged in our directory into its place. A directory cannot be renamed over: the one found (`now`)
+ * steps aside first, and is removed when the other is there.
+ */
+export async function renameInto(
+  disk: Disk,
+  place: Place,
+  now: DiskStat | undefined,
+  image: string,
+): Promise<void> {
   const aside = `${image}-aside`;
   const imageStat = await disk.lstat(image);
   if (now && (now.kind === 'directory' || imageStat?.kind === 'directory')) {

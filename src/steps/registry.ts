@@ -1,6 +1,7 @@
 import type { PlanStep } from '../document/plan.ts';
 import { check } from './check.ts';
 import { downloadFile } from './download-file.ts';
+import { extractArchive } from './extract-archive.ts';
 import { removeFile } from './remove-file.ts';
 import { restartServices } from './restart-services.ts';
 import { runCommand } from './run-command.ts';
@@ -21,6 +22,7 @@ const STEP_TYPES: { [T in PlanStep['type']]: StepType<Extract<PlanStep, { type: 
   startServices,
   stopServices,
   restartServices,
+  extractArchive,
   check,
 };
 

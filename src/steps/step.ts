@@ -1,4 +1,4 @@
-import type { Grade, PlanStep, ResourceId } from '../document/plan.ts';
+import type { FetchingStep, Grade, PlanStep, ResourceId } from '../document/plan.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Disk } from '../host/disk.ts';
 import type { Processes, ProcessIdentity } from '../host/processes.ts';
@@ -61,7 +61,7 @@ export interface StepContext {
   /** The directory that images and staged files for a path are beside (`homesOf`). */
   homeOf(path: string): string;
   /** The URL of a download as the cloud gives it now, with its query (J14: a presigned URL is never kept). */
-  freshUrl(step: PlanStep & { type: 'downloadFile' }, signal: AbortSignal): Promise<string>;
+  freshUrl(step: FetchingStep, signal: AbortSignal): Promise<string>;
 }
 
 /** What local configuration decides for steps. */
@@ -74,6 +74,8 @@ export interface StepSettings {
   /** Of one before-image that is a tree. */
   treeEntriesMax: number;
   treeBytesMax: number;
+  /** How many times its own size an archive may unpack to. */
+  archiveRatioMax: number;
 }
 
 export interface StepSurvey {

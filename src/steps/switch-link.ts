@@ -3,7 +3,7 @@ import type { SwitchLinkStep } from '../document/plan.ts';
 import { withPlace } from '../host/safe-paths.ts';
 import { removeTree } from '../store/atomic-file.ts';
 import { afterOf, filePaths, withStaging } from './place-file.ts';
-import type { StepType } from './step.ts';
+import type { StepContext, StepType } from './step.ts';
 
 /** Points a symbolic link somewhere else in one rename: the switch between releases. */
 export const switchLink: StepType<SwitchLinkStep> = {
@@ -16,16 +16,26 @@ export const switchLink: StepType<SwitchLinkStep> = {
     return { ...survey, problems: [...survey.problems, { kind: 'never', path: step.path, reason }] };
   },
   async do(step, before, _attempt, context) {
-    const { disk } = context;
-    await withStaging(step.link, context, async (own) => {
-      const staged = join(own.path, `${step.index}-staged`);
-      await removeTree(disk, staged);
-      await disk.symlink(step.target, staged);
-      await withPlace(disk, step.link, async (place) => {
-        await disk.rename(staged, place.path);
-        await place.directory.sync();
-      });
-    });
+    await placeLink(step.index, step.link, step.target, context);
     return { result: 'ok', after: await afterOf(before, context) };
   },
 };
+
+/** The link is made beside its place and renamed over what is there; durable. */
+export async function placeLink(
+  index: number,
+  link: string,
+  target: string,
+  context: StepContext,
+): Promise<void> {
+  const { disk } = context;
+  await withStaging(link, context, async (own) => {
+    const staged = join(own.path, `${index}-link`);
+    await removeTree(disk, staged);
+    await disk.symlink(target, staged);
+    await withPlace(disk, link, async (place) => {
+      await disk.rename(staged, place.path);
+      await place.directory.sync();
+    });
+  });
+}

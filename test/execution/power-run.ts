@@ -334,6 +334,7 @@ async function agent(world: World, life: AgentLife): Promise<Progress | undefine
       outputBytesMax: 1000,
       treeEntriesMax: 1000,
       treeBytesMax: 1_000_000,
+      archiveRatioMax: 200,
     },
     homeOf: homesOf(open.stored.plan),
     freshUrl: (step) => Promise.resolve(step.url),

@@ -59,6 +59,7 @@ beforeEach(async () => {
       outputBytesMax: 1,
       treeEntriesMax: 100,
       treeBytesMax: 1e6,
+      archiveRatioMax: 200,
     },
     homeOf: dirname,
     freshUrl: () => Promise.reject(new Error('no url')),

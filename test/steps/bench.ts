@@ -51,6 +51,7 @@ export async function createBench(settings: Partial<StepContext['settings']> = {
       outputBytesMax: 4096,
       treeEntriesMax: 1000,
       treeBytesMax: 10_000_000,
+      archiveRatioMax: 200,
       ...settings,
     },
     homeOf: homesOf({ steps: [step] }),

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readDocument } from '../../src/document/document.ts';
 import type { PlanStep } from '../../src/document/plan.ts';
 import { systemClock } from '../../src/host/clock.ts';
@@ -9,8 +9,10 @@ import { nodeDisk } from '../../src/host/node-disk.ts';
 import type { Processes } from '../../src/host/processes.ts';
 import { stepTypeOf } from '../../src/steps/registry.ts';
 import type { After, Before, StepContext } from '../../src/steps/step.ts';
+import { type ArchiveSite, startArchiveSite } from '../support/archive-site.ts';
 import { listed } from '../support/device.ts';
 import { noSystemd } from '../support/memory-systemd.ts';
+import { makeTar } from '../support/tar-maker.ts';
 
 /**
  * I1, I4: a step, and its undo, end at every single operation on the disk in turn; an undo by a new life then brings
@@ -65,6 +67,20 @@ async function device(): Promise<{ root: string; path: (name: string) => string 
   return { root, path };
 }
 
+let site: ArchiveSite;
+beforeAll(async () => {
+  site = await startArchiveSite();
+});
+afterAll(() => site.close());
+const archive = (): string =>
+  site.serve(
+    'a.tar',
+    makeTar([
+      { name: 'bin/app', content: 'new', mode: 0o755 },
+      { name: 'l', type: '2', target: 'bin' },
+    ]),
+  );
+
 const STEPS: Record<string, (path: (name: string) => string) => object> = {
   'writeFile over a file': (path) => ({ type: 'writeFile', input: { path: path('file'), content: 'new' } }),
   'writeFile into new directories': (path) => ({
@@ -77,6 +93,14 @@ const STEPS: Record<string, (path: (name: string) => string) => object> = {
   }),
   'removeFile of a file': (path) => ({ type: 'removeFile', input: { path: path('file') } }),
   'removeFile of a tree': (path) => ({ type: 'removeFile', input: { path: path('tree') } }),
+  'extractArchive beside an old release, with its link': (path) => ({
+    type: 'extractArchive',
+    input: { url: archive(), path: path('releases/2'), link: path('current') },
+  }),
+  'extractArchive over a tree': (path) => ({
+    type: 'extractArchive',
+    input: { url: archive(), path: path('tree') },
+  }),
   switchLink: (path) => ({ type: 'switchLink', input: { link: path('current'), target: 'releases/2' } }),
   'switchLink where none was': (path) => ({
     type: 'switchLink',
@@ -99,6 +123,7 @@ function contextOf(root: string, disk: Disk): StepContext {
       outputBytesMax: 1,
       treeEntriesMax: 1000,
       treeBytesMax: 1_000_000,
+      archiveRatioMax: 200,
     },
     homeOf: dirname,
     freshUrl: (step) => Promise.resolve(step.url),

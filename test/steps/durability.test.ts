@@ -48,6 +48,7 @@ function contextOn(disk: Disk): StepContext {
       outputBytesMax: 1,
       treeEntriesMax: 1000,
       treeBytesMax: 1_000_000,
+      archiveRatioMax: 200,
     },
     homeOf: dirname,
     freshUrl: (step) => Promise.resolve(step.url),

@@ -36,6 +36,7 @@ function contextOf(systemd: StepContext['systemd']): StepContext {
       outputBytesMax: 1,
       treeEntriesMax: 1000,
       treeBytesMax: 1_000_000,
+      archiveRatioMax: 200,
     },
     homeOf: dirname,
     freshUrl: () => Promise.reject(new Error('no download here')),
