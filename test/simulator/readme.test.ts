@@ -71,9 +71,9 @@ test('evenkeel simulate prints what is written there, all of it can be pasted, a
   });
   try {
     await until('the whole of it', () => printed.includes('cancel-job-execution'));
-    const portAfter = (words: string): string =>
-      new RegExp(`${words}127.0.0.1:(d+)`).exec(printed)?.[1] ?? '';
-    const [mqtt, http] = [portAfter('mqtt://'), portAfter('http://')];
+    const portOf = (scheme: string): string =>
+      new RegExp(`${scheme}://127[.]0[.]0[.]1:(\\d+)`).exec(printed)?.[1] ?? 'none';
+    const [mqtt, http] = [portOf('mqtt'), portOf('http')];
     const normal = printed.replaceAll(`:${mqtt}`, ':1883').replaceAll(`:${http}`, ':8080');
     expect(normal.trim()).toBe(written.join('\n').trim());
 
