@@ -49,6 +49,8 @@ class ExecutionConversation implements Conversation {
   readonly #exchange: Exchange;
   #last: Promise<unknown> = Promise.resolve();
   #waitingProgress: Details | undefined;
+  /** How the cloud has ended it, once that is known: it stays so (S4), and nothing more is asked (A8). */
+  #ended: CloudEnd | undefined;
   #closed = false;
 
   constructor(deps: ConversationDeps, known: Known) {
@@ -124,15 +126,14 @@ class ExecutionConversation implements Conversation {
 
   async reconcile(): Promise<Heard> {
     if (this.#closed) return nothing('closed');
-    return this.#told(await this.#exclusive(() => this.#exchange.ask()));
+    return this.#told(await this.#exclusive(async () => this.#ended ?? this.#exchange.ask()));
   }
 
   async heartbeat(): Promise<Heard> {
     const { known, silentMs } = this.#exchange;
     const due = silentMs >= (this.#deps.stepTimerMinutes * 60_000) / 3;
     if (this.#closed || !known.started || known.proposed || !due) return this.reconcile();
-    const said = await this.#exclusive(() => this.#exchange.say('IN_PROGRESS', this.#exchange.latest));
-    return this.#told(said.heard);
+    return this.#told(await this.#exclusive(() => this.#say(this.#exchange.latest)));
   }
 
   close(): void {
@@ -172,7 +173,11 @@ class ExecutionConversation implements Conversation {
     const details = this.#waitingProgress;
     this.#waitingProgress = undefined;
     if (!details || this.#closed || !this.#deps.transport.up) return;
-    this.#told((await this.#exchange.say('IN_PROGRESS', details)).heard);
+    this.#told(await this.#say(details));
+  }
+
+  async #say(details: Details): Promise<Heard> {
+    return this.#ended ?? (await this.#exchange.say('IN_PROGRESS', details)).heard;
   }
 
   async #overStandingLink(): Promise<Heard> {
@@ -199,7 +204,9 @@ class ExecutionConversation implements Conversation {
   }
 
   #told(heard: Heard): Heard {
-    if (heard.kind === 'ended' && !this.#closed) this.#deps.onEnd(heard);
+    if (heard.kind !== 'ended') return heard;
+    this.#ended = heard;
+    if (!this.#closed) this.#deps.onEnd(heard);
     return heard;
   }
 
@@ -223,6 +230,7 @@ class ExecutionConversation implements Conversation {
       await this.#linkUp(signal);
       if (signal.aborted) break;
       const heard = await this.#exclusive(async () => (signal.aborted ? nothing('stopped') : task()));
+      if (heard.kind === 'ended') this.#ended = heard as unknown as CloudEnd;
       if (heard.kind !== 'nothing') return heard as Exclude<T, Nothing>;
       await clock.sleep(fullJitterMs(RETRY, failures, clock.random()), signal).catch(() => undefined);
     }

@@ -283,7 +283,7 @@ export const SECTIONS: readonly Section[] = [
     5: 'a job that is named and not yet to be found',
     6: proved('a cancel is a hint, then a question', ['system/answers.test.ts', 'every phase']),
     7: 'a fence before what cannot be undone',
-    8: apart('silence after a cancel', "the agent's part; its next words go to a shadow, see the receipts"),
+    8: 'silence after a cancel',
     9: proved('recovery at the start', ['system/kill.test.ts', 'ends right after a SIGKILL at every record']),
     10: 'a restart of the device inside a job',
     11: proved("the device's clock decides nothing", [
@@ -292,10 +292,7 @@ export const SECTIONS: readonly Section[] = [
     ]),
     12: proved('the vote comes last', ['execution/graph.test.ts', 'I2: a commit needs an accepted vote']),
     13: proved('a lost report is sent again', ['system/answers.test.ts', 'every phase']),
-    14: apart(
-      'a job that would stay for ever',
-      "the agent's part: each of its IN_PROGRESS updates sets a step timer",
-    ),
+    14: 'a job that would stay for ever',
     15: proved(
       'children are drained and killed',
       ['host/processes-contract.ts', 'output without end neither blocks'],
