@@ -39,6 +39,13 @@ const heard = (): Heard[] =>
   simulator.trace.since(0).flatMap((entry) => (entry.kind === 'message' ? [entry] : []));
 const topicOf = (rest: string): string => `$aws/things/${lane.device.thing}/${rest}`;
 
+/** What the device sent since then, below its own prefix. */
+const said = (after: number): { topic: string; payload: string }[] =>
+  heard()
+    .filter(({ sequence, direction }) => sequence > after && direction === 'in')
+    .map(({ topic, payload }) => ({ topic: topic.replace(topicOf(''), ''), payload }));
+const last = (): number => simulator.trace.since(0).at(-1)?.sequence ?? 0;
+
 /** Starts a job, and stands still in the middle of its third step. */
 async function inTheMiddle(): Promise<string> {
   lane.agent.start();
@@ -60,7 +67,7 @@ test('A8: once it knows of a cancel the agent says no more of that execution; it
   timeout: TEST_MS,
 }, async () => {
   const jobId = await inTheMiddle();
-  const from = heard().at(-1)?.sequence ?? 0;
+  const from = last();
   simulator.service.cancelExecution(lane.device.thing, jobId, { force: true });
   lane.agent.release();
   await closed(jobId);
@@ -80,12 +87,11 @@ test('A8: once it knows of a cancel the agent says no more of that execution; it
       payload.includes('"status":"CANCELED"'),
   )?.sequence;
   expect(refusedAt).toBeDefined();
-  const said = after.filter(({ direction, sequence }) => direction === 'in' && sequence > (refusedAt ?? 0));
-  expect(said.map(({ topic }) => topic).filter((topic) => topic.includes(`/jobs/${jobId}/`))).toEqual([]);
-  const topics = said.map(({ topic }) => topic);
-  const receiptAt = topics.indexOf(topicOf('shadow/name/evenkeel/update'));
+  const topics = said(refusedAt ?? 0).map(({ topic }) => topic);
+  expect(topics.filter((topic) => topic.startsWith(`jobs/${jobId}/`))).toEqual([]);
+  const receiptAt = topics.indexOf('shadow/name/evenkeel/update');
   expect(receiptAt).toBeGreaterThanOrEqual(0);
-  expect(topics.slice(receiptAt)).toContain(topicOf('jobs/$next/get'));
+  expect(topics.slice(receiptAt)).toContain('jobs/$next/get');
   // One question for the cause is all that the cancel cost.
   const refused = after.filter(
     ({ direction, topic }) => direction === 'out' && topic === topicOf(`jobs/${jobId}/update/rejected`),
@@ -93,16 +99,65 @@ test('A8: once it knows of a cancel the agent says no more of that execution; it
   expect(refused).toHaveLength(1);
 });
 
+test('A1, A2: after every CONNACK, once it has subscribed, it asks for the front, and for the job in hand', {
+  timeout: TEST_MS,
+}, async () => {
+  const jobId = await inTheMiddle();
+  const from = last();
+  simulator.disconnect(lane.device.thing);
+  await until('both questions', () => {
+    const topics = said(from).map(({ topic }) => topic);
+    return topics.includes(`jobs/${jobId}/get`);
+  });
+  lane.agent.release();
+  await until('the job to succeed', () => execution(jobId).status === 'SUCCEEDED');
+  await closed(jobId);
+  const idle = last();
+  simulator.disconnect(lane.device.thing);
+  await until('the question', () => said(idle).some(({ topic }) => topic === 'jobs/$next/get'));
+  for (const after of [from, idle]) {
+    const kinds = simulator.trace
+      .since(after)
+      .filter(({ client }) => client === lane.device.thing)
+      .flatMap((entry) =>
+        entry.kind === 'message' ? (entry.direction === 'in' ? ['asks'] : []) : [entry.kind],
+      );
+    const connected = kinds.indexOf('connect');
+    expect(kinds.slice(connected, kinds.indexOf('asks', connected) + 1)).toEqual(
+      expect.arrayContaining(['connect', 'subscribe', 'asks']),
+    );
+  }
+});
+
+test('A13: a FAILED that is lost three times, and once more with the agent itself, still arrives', {
+  timeout: TEST_MS,
+}, async () => {
+  lane.agent.start();
+  const jobId = await lane.next();
+  let lost = 0;
+  const unhook = simulator.faults.onRequest(({ target, body }) => {
+    if (target !== jobId || body['status'] !== 'FAILED' || lost === 4) return { kind: 'process' };
+    lost += 1;
+    return { kind: 'drop' };
+  });
+  lane.createJob(jobId, lane.document(true));
+  await until('three losses', () => lost >= 3);
+  await lane.agent.kill();
+  expect(execution(jobId).status).toBe('IN_PROGRESS');
+  lane.agent.start();
+  await until('the report', () => execution(jobId).status === 'FAILED');
+  expect(lost).toBe(4);
+  await closed(jobId);
+  unhook();
+});
+
 test('A14: each IN_PROGRESS carries the step timer, so that a device that never comes back blocks nothing for ever', {
   timeout: TEST_MS,
 }, async () => {
-  const from = heard().at(-1)?.sequence ?? 0;
+  const from = last();
   const jobId = await inTheMiddle();
   await lane.agent.kill();
-  const updates = heard().filter(
-    ({ sequence, direction, topic }) =>
-      sequence > from && direction === 'in' && topic === topicOf(`jobs/${jobId}/update`),
-  );
+  const updates = said(from).filter(({ topic }) => topic === `jobs/${jobId}/update`);
   expect(updates.length).toBeGreaterThan(0);
   for (const { payload } of updates)
     expect(JSON.parse(payload)).toMatchObject({
