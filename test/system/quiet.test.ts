@@ -102,15 +102,22 @@ test('A8: once it knows of a cancel the agent says no more of that execution; it
 test('A1, A2: after every CONNACK, once it has subscribed, it asks for the front, and for the job in hand', {
   timeout: TEST_MS,
 }, async () => {
-  const jobId = await inTheMiddle();
+  lane.agent.start();
+  const jobId = await lane.next();
+  lane.createJob(jobId, lane.longDocument());
+  await until('its last step', async () =>
+    (await lane.stories(jobId)).some(({ records }) =>
+      records.some((one) => one.type === 'attempt' && one.step === 3),
+    ),
+  );
   const from = last();
   simulator.disconnect(lane.device.thing);
-  await until('both questions', () => {
-    const topics = said(from).map(({ topic }) => topic);
-    return topics.includes(`jobs/${jobId}/get`);
+  await until('the question', () => {
+    const entries = simulator.trace.since(from);
+    const up = entries.findIndex(({ kind, client }) => kind === 'connect' && client === lane.device.thing);
+    return up >= 0 && said(entries[up]?.sequence ?? 0).some(({ topic }) => topic === `jobs/${jobId}/get`);
   });
-  lane.agent.release();
-  await until('the job to succeed', () => execution(jobId).status === 'SUCCEEDED');
+  simulator.service.cancelExecution(lane.device.thing, jobId, { force: true });
   await closed(jobId);
   const idle = last();
   simulator.disconnect(lane.device.thing);
