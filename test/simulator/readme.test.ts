@@ -49,7 +49,7 @@ test('the example of the library has its types', { timeout: TIMEOUT_MS }, async 
     const done = run(process.execPath, [tsc, ...flags, ...types, 'example.mts'], { cwd: project });
     return await done.then(
       () => 'right',
-      ({ stdout }: { stdout: string }) => stdout,
+      (failure: unknown) => (failure as { stdout: string }).stdout,
     );
   };
   const example = blockWith("from 'evenkeel/simulator'");

@@ -8,7 +8,6 @@ import { CREDENTIALS } from './clients.ts';
 /** Where a client of AWS looks for the simulator, when its own code says nothing. */
 
 const config = { region: 'us-east-1', credentials: CREDENTIALS, maxAttempts: 1 };
-const NAMES = ['AWS_ENDPOINT_URL_IOT', 'AWS_ENDPOINT_URL_IOT_JOBS_DATA_PLANE'] as const;
 
 let simulator: Simulator;
 beforeEach(async () => {
@@ -16,7 +15,8 @@ beforeEach(async () => {
   simulator.service.createThing('boat-1');
 });
 afterEach(async () => {
-  for (const name of NAMES) delete process.env[name];
+  delete process.env['AWS_ENDPOINT_URL_IOT'];
+  delete process.env['AWS_ENDPOINT_URL_IOT_JOBS_DATA_PLANE'];
   await simulator.close();
 });
 
