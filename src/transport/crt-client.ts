@@ -42,7 +42,10 @@ export type CrtCause =
 export interface CrtClientSettings {
   crt: CrtApi;
   endpoint: Endpoint;
-  options: TransportOptions;
+  options: Pick<
+    TransportOptions,
+    'clientId' | 'keepAliveSeconds' | 'connectTimeoutMs' | 'username' | 'password' | 'proxy'
+  >;
   tlsContext: unknown;
   clock: TransportClock;
 }
