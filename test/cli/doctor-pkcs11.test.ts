@@ -8,7 +8,6 @@ import type { Report } from '../../src/cli/doctor/finding.ts';
 import { systemClock } from '../../src/host/clock.ts';
 import type { Simulator } from '../../src/simulator/index.ts';
 import { startSimulator } from '../../src/simulator/index.ts';
-import { createDevice, type Device } from '../support/device.ts';
 import { softHsm, softTokens } from '../support/softhsm.ts';
 import { until } from '../support/until.ts';
 import { finding } from './patient.ts';
@@ -27,7 +26,6 @@ describe.skipIf(library === undefined)('a key in a token', () => {
   let certificate: string;
   let otherCertificate: string;
   let env: NodeJS.ProcessEnv;
-  let device: Device;
   beforeAll(async () => {
     directory = await mkdtemp('/var/tmp/evenkeel-token-');
     simulator = await startSimulator({ clock: systemClock, tls: true });
@@ -40,11 +38,8 @@ describe.skipIf(library === undefined)('a key in a token', () => {
     await tokens.importKey(issued.keyFile, { token: 'boat', pin: '0123', label: 'boat-key', id: 'a1' });
     await writeFile(join(directory, 'pin'), '0123\n', { mode: 0o600 });
     env = { ...process.env, ...tokens.env, CREDENTIALS_DIRECTORY: directory };
-    Object.assign(process.env, tokens.env);
-    device = await createDevice('boat', simulator.mqttUrl);
   });
   afterAll(async () => {
-    await device.remove();
     await simulator.close();
     await rm(directory, { recursive: true });
   });
