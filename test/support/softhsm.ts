@@ -39,9 +39,11 @@ export async function softTokens(directory: string): Promise<SoftTokens> {
     run('softhsm2-util', args, { env: { ...process.env, ...env } });
   return {
     env,
-    create: async (label, pin) =>
-      void (await util('--init-token', '--free', '--label', label, '--pin', pin, '--so-pin', '12345678')),
-    importKey: async (keyFile, { token, pin, label, id }) =>
-      void (await util('--import', keyFile, '--token', token, '--pin', pin, '--label', label, '--id', id)),
+    async create(label, pin) {
+      await util('--init-token', '--free', '--label', label, '--pin', pin, '--so-pin', '12345678');
+    },
+    async importKey(keyFile, { token, pin, label, id }) {
+      await util('--import', keyFile, '--token', token, '--pin', pin, '--label', label, '--id', id);
+    },
   };
 }

@@ -110,9 +110,10 @@ test('a PIN that was refused is not tried again, since a token locks itself; wha
   let tries = 0;
   let refusal = 'AWS_ERROR_PKCS11_TOKEN_NOT_FOUND';
   const io = {
-    Pkcs11Lib: class {},
+    Pkcs11Lib: Object,
     TlsContextOptions: { create_client_with_mtls_pkcs11: () => ({}) },
     ClientTlsContext: class {
+      readonly made = true;
       constructor() {
         tries += 1;
         throw new Error(`aws-c-io: ${refusal}, failed`);
@@ -135,9 +136,10 @@ test('a PIN that was refused is not tried again, since a token locks itself; wha
 test('after a failed connection the token is opened anew, since it may have been pulled out; after a good one not', () => {
   let opened = 0;
   const io = {
-    Pkcs11Lib: class {},
+    Pkcs11Lib: Object,
     TlsContextOptions: { create_client_with_mtls_pkcs11: () => ({}) },
     ClientTlsContext: class {
+      readonly made = true;
       constructor() {
         opened += 1;
       }

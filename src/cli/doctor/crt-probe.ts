@@ -45,13 +45,13 @@ export class CrtProbe implements Probe {
     const open = version === 5 ? openCrtClient5 : openCrtClient4;
     let connected = false;
     await probe
-      .#until<void>((done) => {
+      .#until<true>((done) => {
         probe.#client = open(
           { crt, endpoint, options, tlsContext, clock: host.clock },
           {
             connack() {
               connected = true;
-              done();
+              done(true);
             },
             message: (message) => {
               for (const heard of [...probe.#heard]) heard(message);
