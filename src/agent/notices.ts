@@ -28,6 +28,8 @@ export interface NoticeSinks {
 /** ± share of the heartbeat, so that a fleet does not ask in step. */
 const HEARTBEAT_SPREAD = 0.2;
 const RETRY = { firstMs: 500, maxMs: 60_000 };
+/** Beats between two questions of a device that has long been idle: each of them is billed, twice. */
+const IDLE_BEATS_MAX = 12;
 
 export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
   const { clock, settings, jobs, transport, log } = deps;
@@ -35,6 +37,21 @@ export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
   let askAgain = false;
   let end: AbortSignal | undefined;
   let waiting = new AbortController();
+  /** Since a job or a CONNACK; the first idle beats ask (A2), and the later ones less and less often. */
+  let idleBeats = 0;
+  let askAtBeat = 1;
+
+  const busy = (): void => {
+    idleBeats = 0;
+    askAtBeat = 1;
+  };
+
+  const idle = (): void => {
+    idleBeats += 1;
+    if (idleBeats < askAtBeat) return;
+    askAtBeat = idleBeats + Math.min(idleBeats, IDLE_BEATS_MAX);
+    sinks.onTick();
+  };
 
   /** Asks until there is an answer: a question that got none must not wait for the heartbeat (E8, E14). */
   const heard = async (): Promise<void> => {
@@ -87,8 +104,12 @@ export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
     while (!end.aborted) {
       const spread = 1 + HEARTBEAT_SPREAD * (2 * clock.random() - 1);
       await clock.sleep(settings.heartbeatMs * spread, end);
-      if (sinks.current()) await sinks.current()?.conversation.heartbeat();
-      else sinks.onTick();
+      if (!sinks.current()) {
+        idle();
+        continue;
+      }
+      busy();
+      await sinks.current()?.conversation.heartbeat();
     }
   };
 
@@ -102,6 +123,7 @@ export function createNotices(deps: AgentDeps, sinks: NoticeSinks): Notices {
         transport.subscribe({
           onUp() {
             // A1: after every CONNACK, session present or not.
+            busy();
             sinks.onUp();
             ask();
             deps.drainOutbox();

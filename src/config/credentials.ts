@@ -12,9 +12,6 @@ const CREDENTIAL = 'credential:';
 export const CREDENTIAL_KEYS = ['certificate', 'privateKey', 'ca'] as const;
 export type CredentialKey = (typeof CREDENTIAL_KEYS)[number];
 
-/** Keys whose value may be a credential. */
-type NamedKey = CredentialKey | 'pkcs11.pin';
-
 /** Where the service manager put the credentials; `undefined` outside of a unit that has some. */
 export function credentialsDirectory(env: NodeJS.ProcessEnv = process.env): string | undefined {
   const directory = env['CREDENTIALS_DIRECTORY'];
@@ -23,7 +20,7 @@ export function credentialsDirectory(env: NodeJS.ProcessEnv = process.env): stri
 
 /** The file that a key stands for: an absolute path, `credential:NAME`, or nothing and a credential of the key's name. */
 export function credentialFile(
-  key: NamedKey,
+  key: CredentialKey,
   value: string | undefined,
   directory = credentialsDirectory(),
 ): string | undefined {
@@ -35,12 +32,6 @@ export function credentialFile(
     );
   }
   return join(directory, value.slice(CREDENTIAL.length));
-}
-
-/** The file that holds the PIN of a token; `undefined` when it is the PIN itself. */
-export function pinFile(pin: string, directory?: string): string | undefined {
-  const isFile = pin.startsWith('/') || pin.startsWith(CREDENTIAL);
-  return isFile ? credentialFile('pkcs11.pin', pin, directory) : undefined;
 }
 
 function existing(path: string): string | undefined {

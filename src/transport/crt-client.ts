@@ -42,10 +42,7 @@ export type CrtCause =
 export interface CrtClientSettings {
   crt: CrtApi;
   endpoint: Endpoint;
-  options: Pick<
-    TransportOptions,
-    'clientId' | 'keepAliveSeconds' | 'connectTimeoutMs' | 'username' | 'password' | 'proxy'
-  >;
+  options: TransportOptions;
   tlsContext: unknown;
   clock: TransportClock;
 }
@@ -120,9 +117,7 @@ export function createClosing(clock: TransportClock, closed: () => void): Closin
 const HANG_UPS = new Set(['AWS_IO_SOCKET_CLOSED', 'AWS_ERROR_MQTT_UNEXPECTED_HANGUP']);
 
 export function causeOf(error: CrtError): CrtCause {
-  // The package names an error in its text alone where it makes it from one.
-  const name = error.error_name ?? /AWS_[A-Z0-9_]+/.exec(error.message)?.[0] ?? '';
-  if (HANG_UPS.has(name)) return { kind: 'hungUp' };
+  if (HANG_UPS.has(error.error_name ?? '')) return { kind: 'hungUp' };
   return { kind: 'error', words: crtWords(error) };
 }
 

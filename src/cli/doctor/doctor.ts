@@ -21,6 +21,5 @@ export async function doctor(options: { config?: string; json?: boolean; write?:
     colour: stdout.isTTY && (env['NO_COLOR'] ?? '') === '',
   };
   stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : drawn(report, paper));
-  // The CRT, where it was loaded, keeps a process alive.
-  process.exit(report.cause ? 1 : 0);
+  if (report.cause) process.exitCode = 1;
 }
