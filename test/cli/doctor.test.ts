@@ -296,6 +296,23 @@ test('the client certificate has expired', async () => {
   );
 });
 
+test('the client certificate is not valid yet: the clock is behind', async () => {
+  const early = await authority.issue({ commonName: 'early thing', from: ago(-10), to: ago(-400) });
+  await patient.configure(to(await tlsBroker(), { certificate: early.certFile, privateKey: early.keyFile }));
+  const day = ago(-10).toISOString().slice(0, 10);
+  const report = await patient.examined();
+  expectCause(
+    report,
+    'clock',
+    new RegExp(`before the client certificate was issued \\(${day}\\)`),
+    /timedatectl/,
+  );
+  expect(finding(report, 'client certificate')).toMatchObject({
+    result: 'fail',
+    detail: matching(new RegExp(`\\(CN=early thing\\) is not valid before ${day}, and the clock says`)),
+  });
+});
+
 test('the private key belongs to another certificate', async () => {
   await patient.configure(to(await tlsBroker(), { privateKey: server.keyFile }));
   expectCause(
