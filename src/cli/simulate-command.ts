@@ -10,6 +10,7 @@ export interface SimulateCommandOptions {
   data?: string;
   tls?: boolean;
   tlsDirectory?: string;
+  requireCertificate?: boolean;
   mqttsPort: number;
   httpsPort: number;
   broker?: string;
@@ -45,6 +46,10 @@ export function addSimulateCommand(program: Command): void {
     .option(
       '--tls-directory <dir>',
       'where they are kept (default: tls in the data directory, or ~/.local/state/evenkeel-simulator)',
+    )
+    .option(
+      '--require-certificate',
+      'with TLS: refuse devices without a client certificate, as AWS IoT Core does',
     )
     .option('--mqtts-port <n>', 'for devices with TLS', port, 8883)
     .option('--https-port <n>', 'for the AWS CLI and SDKs with TLS', port, 8443)

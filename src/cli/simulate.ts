@@ -47,6 +47,7 @@ async function simulatorOptions(options: Options): Promise<SimulatorOptions> {
 async function tlsOptions({
   data,
   tlsDirectory,
+  requireCertificate = false,
   mqttsPort,
   httpsPort,
 }: Options): Promise<NonNullable<SimulatorOptions['tls']>> {
@@ -54,7 +55,7 @@ async function tlsOptions({
   const own = data === undefined ? join(state, 'evenkeel-simulator') : join(data, 'tls');
   const directory = tlsDirectory ?? own;
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  return { directory, mqttPort: mqttsPort, httpPort: httpsPort };
+  return { directory, mqttPort: mqttsPort, httpPort: httpsPort, requireCertificate };
 }
 
 async function brokerOptions(url: string, options: Options): Promise<ExternalBroker> {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Hono } from 'hono';
 import { adminApp } from './admin/admin-app.ts';
-import { createSwitchBoard, type SwitchBoard } from './admin/switch-board.ts';
+import { createSwitchBoard, remembered, type SwitchBoard } from './admin/switch-board.ts';
 import { clearBackend, createBackend } from './backend.ts';
 import { type Authority, type Certificate, openAuthority } from './certificates.ts';
 import type { SimulatorClock } from './clock.ts';
@@ -48,8 +48,11 @@ export interface SimulatorOptions {
   jobsDataPort?: number;
   /** Keeps everything here, so that it outlives this simulator; in memory where it is not given. */
   dataDirectory?: string;
-  /** Offers TLS beside the plain ports. Certificates are kept in `directory`, or made for this run. */
-  tls?: boolean | { directory?: string; mqttPort?: number; httpPort?: number };
+  /**
+   * Offers TLS beside the plain ports. Certificates are kept in `directory`, or in `tls` of the data directory, or made
+   * for this run. `requireCertificate`: devices without one are refused, as AWS IoT Core refuses them.
+   */
+  tls?: boolean | { directory?: string; mqttPort?: number; httpPort?: number; requireCertificate?: boolean };
   /** Serve devices through this broker instead of an own one. */
   broker?: ExternalBroker;
   switches?: Partial<Switches & MqttSwitches & ProvisioningSwitches>;
@@ -139,15 +142,19 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     const provisioningSwitches: ProvisioningSwitches = {
       ownershipToken: PROVISIONING_SWITCHES.ownershipToken.default,
     };
-    const switches = createSwitchBoard([
+    const board = createSwitchBoard([
       { current: service.switches, definitions: SWITCHES },
       { current: mqttSwitches, definitions: MQTT_SWITCHES },
       { current: provisioningSwitches, definitions: PROVISIONING_SWITCHES },
     ]);
-    switches.set(options.switches ?? {});
+    const switches = remembered(board, store?.collection('switches') ?? new Map());
+    // What is asked for at the start holds for this run alone, and is stronger than what was set in an earlier one.
+    board.set(options.switches ?? {});
 
     const tls = options.tls === true ? {} : options.tls === false ? undefined : options.tls;
-    const authority = tls && (await authorityOf(tls.directory, host, clock, ends));
+    const authority =
+      tls &&
+      (await authorityOf(tls.directory ?? (dataDirectory && join(dataDirectory, 'tls')), host, clock, ends));
     const plane = new DevicePlane(service, shadows, clock);
     const provisioning = new Provisioning({
       authority,
@@ -169,7 +176,14 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
           {
             host,
             port: options.mqttPort ?? 0,
-            ...(authority && { tls: { ...authority.server, ca: authority.ca, port: tls?.mqttPort ?? 0 } }),
+            ...(authority && {
+              tls: {
+                ...authority.server,
+                ca: authority.ca,
+                port: tls?.mqttPort ?? 0,
+                requireCertificate: tls?.requireCertificate ?? false,
+              },
+            }),
           },
           { requests, trace, policy, clock, switches: mqttSwitches },
         );
@@ -193,7 +207,12 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     const app = new Hono();
     app.use(ownPagesOnly(host));
     app.route('/', console.app);
-    app.route('/_simulator', adminApp({ clock, faults, mqtt, switches, provisioning, reset, urls }));
+    const issueCertificate = async (thing: string): Promise<Certificate> => {
+      if (!authority) throw new Error('cannot issue a certificate: the simulator was started without tls');
+      return await authority.issue(thing);
+    };
+    const admin = { clock, faults, mqtt, switches, provisioning, reset, urls, issueCertificate };
+    app.route('/_simulator', adminApp({ ...admin, saved: () => service.saved() }));
     const planes: Omit<HttpPlaneDeps, 'services'> = {
       ...backend,
       clock,
@@ -229,10 +248,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       disconnect,
       provisioning,
       publish: (topic, body) => publish(topic, body),
-      async issueCertificate(thing) {
-        if (!authority) throw new Error('cannot issue a certificate: the simulator was started without tls');
-        return await authority.issue(thing);
-      },
+      issueCertificate,
       close: end,
       [Symbol.asyncDispose]: end,
     };

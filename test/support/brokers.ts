@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { promisify } from 'node:util';
 import { Aedes, type Client } from 'aedes';
 import type { TlsFiles } from '../../src/simulator/certificates.ts';
 import { until } from './until.ts';
@@ -28,16 +29,28 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Debian's Mosquitto, which speaks MQTT 5 and 3.1.1. */
-export async function mosquitto(tls?: BrokerTls): Promise<Broker> {
+/** Debian's Mosquitto, which speaks MQTT 5 and 3.1.1; with a user nobody else may connect. */
+export async function mosquitto(
+  tls?: BrokerTls,
+  user?: { username: string; password: string },
+): Promise<Broker> {
   const port = await freePort();
   const directory = await mkdtemp('/var/tmp/evenkeel-mosquitto-');
   const config = join(directory, 'mosquitto.conf');
   const acl = join(directory, 'acl');
   const lines = ['set_tcp_nodelay true', 'persistence false', 'user root', `listener ${port} 127.0.0.1`];
-  if (tls === undefined) lines.push('allow_anonymous true');
-  else {
-    await writeFile(acl, 'pattern readwrite $aws/things/%u/#\n', { mode: 0o600 });
+  const env = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin` };
+  if (user !== undefined) {
+    const passwords = join(directory, 'passwords');
+    await promisify(execFile)('mosquitto_passwd', ['-b', '-c', passwords, user.username, user.password], {
+      env,
+    });
+    lines.push('allow_anonymous false', `password_file ${passwords}`);
+  } else if (tls === undefined) lines.push('allow_anonymous true');
+  if (tls !== undefined) {
+    // A certificate of this name is the service's own.
+    const service = 'user evenkeel-simulator\ntopic readwrite $aws/#';
+    await writeFile(acl, `${service}\npattern readwrite $aws/things/%u/#\n`, { mode: 0o600 });
     lines.push(`acl_file ${acl}`, 'require_certificate true', 'use_identity_as_username true');
     lines.push(`cafile ${tls.caFile}`, `certfile ${tls.certFile}`, `keyfile ${tls.keyFile}`);
   }
@@ -52,7 +65,6 @@ export async function mosquitto(tls?: BrokerTls): Promise<Broker> {
   return {
     url: urlOf(port, tls),
     async start() {
-      const env = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin` };
       child = spawn('mosquitto', ['-c', config], { stdio: 'ignore', env });
       await once(child, 'spawn');
       await until('mosquitto to listen', () => accepts(port));

@@ -1,4 +1,5 @@
 import { type Context, Hono } from 'hono';
+import type { Certificate } from '../certificates.ts';
 import type { Faults } from '../faults.ts';
 import type { MqttPlane } from '../mqtt/plane.ts';
 import type { Provisioning } from '../provisioning/provisioning.ts';
@@ -19,6 +20,10 @@ export interface AdminDeps {
   provisioning: Provisioning;
   /** As new: no jobs, no faults, no trace, every switch at its default. */
   reset(): void | Promise<void>;
+  /** A client certificate for a thing; only with TLS. */
+  issueCertificate(thing: string): Promise<Certificate>;
+  /** Resolves when all that was changed is durable. */
+  saved(): Promise<void>;
   /** The addresses of this simulator. */
   urls: object;
 }
@@ -55,6 +60,7 @@ export function adminApp(deps: AdminDeps): Hono {
   app.get('/health', (c) => c.json({ status: 'ok', ...deps.urls }));
   app.post('/reset', async (c) => {
     await deps.reset();
+    await deps.saved();
     return c.json({});
   });
 
@@ -62,12 +68,14 @@ export function adminApp(deps: AdminDeps): Hono {
   app.patch('/switches', async (c) => {
     const changes = await objectOf(c);
     tried(() => switches.set(changes));
+    await deps.saved();
     return c.json(switches.values());
   });
   // What is not named goes back to its default.
   app.put('/switches', async (c) => {
     const wanted = await objectOf(c);
     tried(() => switches.set({ ...switches.defaults(), ...wanted }));
+    await deps.saved();
     return c.json(switches.values());
   });
 
@@ -102,6 +110,16 @@ export function adminApp(deps: AdminDeps): Hono {
       throw new Mistake('the clock is the real one: start with --virtual-clock', 409);
     await clock.advance(ms);
     return c.json(time());
+  });
+
+  // The key is this device's own: it goes to who may read the simulator's files anyway.
+  app.post('/certificates/:thing', async (c) => {
+    const { cert, key, certFile, keyFile } = await deps
+      .issueCertificate(c.req.param('thing'))
+      .catch((error: unknown) => {
+        throw new Mistake((error as Error).message, 409);
+      });
+    return c.json({ certificatePem: cert, keyPair: { PrivateKey: key }, certFile, keyFile }, 201);
   });
 
   app.get('/clients', (c) => c.json({ clients: mqtt.clients() }));

@@ -1,3 +1,5 @@
+import type { Collection } from '../store/port.ts';
+
 /** One switch: a whole number from `min` to `max`, or one of `values`. */
 export type SwitchDefinition = { default: unknown } & (
   | { min: number; max: number }
@@ -38,6 +40,31 @@ export function createSwitchBoard(groups: readonly SwitchGroup[]): SwitchBoard {
       }
       for (const [name, value] of Object.entries(changes))
         Object.assign(groupOf(name)?.current ?? {}, { [name]: value });
+    },
+  };
+}
+
+/**
+ * A board that knows again what was set on it: the cloud that devices have met is the same after a restart. What another
+ * version has left, and this one would refuse, is dropped.
+ */
+export function remembered(board: SwitchBoard, store: Collection<unknown>): SwitchBoard {
+  for (const [name, value] of [...store.entries()]) {
+    try {
+      board.set({ [name]: value });
+    } catch {
+      store.delete(name);
+    }
+  }
+  return {
+    ...board,
+    set(changes) {
+      board.set(changes);
+      const defaults = board.defaults();
+      for (const [name, value] of Object.entries(changes)) {
+        if (value === defaults[name]) store.delete(name);
+        else store.set(name, value);
+      }
     },
   };
 }

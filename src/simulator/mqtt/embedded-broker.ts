@@ -17,8 +17,8 @@ import { type SessionStore, Sessions } from './sessions.ts';
 export interface EmbeddedBrokerOptions {
   host: string;
   port: number;
-  /** Listens with TLS, too, and asks for a client certificate. */
-  tls?: TlsFiles & { port: number };
+  /** Listens with TLS, too, and asks for a client certificate; without one nobody is let in where it is required. */
+  tls?: TlsFiles & { port: number; requireCertificate: boolean };
 }
 
 export interface EmbeddedBrokerDeps {
@@ -101,10 +101,10 @@ export async function startEmbeddedBroker(
   const servers: Server[] = [createServer((socket) => serve(socket, { secure: false }))];
   const ports = [await listening(servers[0]!, port, host)];
   if (tls) {
-    const { key, cert, ca } = tls;
-    // A client without a certificate may connect as well: the policy sees that it has no name.
+    const { key, cert, ca, requireCertificate } = tls;
+    // Where none is required, the policy sees that a client without a certificate has no name.
     const server = createTlsServer(
-      { key, cert, ca, requestCert: true, rejectUnauthorized: false },
+      { key, cert, ca, requestCert: true, rejectUnauthorized: requireCertificate },
       (socket) => {
         if (!socket.authorized && hasCertificate(socket)) socket.destroy();
         else serve(socket, { secure: true, ...certificateOf(socket) });
