@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -47,7 +48,7 @@ export async function openAuthority(
     if (text === undefined) return false;
     const found = new X509Certificate(text);
     const covers = (name: string): boolean =>
-      found.checkIP(name) !== undefined || found.checkHost(name) !== undefined;
+      (isIP(name) === 0 ? found.checkHost(name) : found.checkIP(name)) !== undefined;
     return Date.parse(found.validTo) > wallMs + DAY_MS && names.every(covers);
   };
   if (!(await isGood(caFile))) await makeAuthority(directory);
@@ -120,8 +121,7 @@ async function makeLeaf(
   names?: readonly string[],
 ): Promise<void> {
   await making(directory, async (path) => {
-    const isAddress = (name: string): boolean => /^[\d.]+$|:/.test(name);
-    const alternative = (names ?? []).map((name) => `${isAddress(name) ? 'IP' : 'DNS'}:${name}`);
+    const alternative = (names ?? []).map((name) => `${isIP(name) === 0 ? 'DNS' : 'IP'}:${name}`);
     await requestLeaf(path, commonName);
     await signLeaf(
       directory,

@@ -99,20 +99,33 @@ export async function startEmbeddedBroker(
     inner.once('close', () => outer.destroy());
   };
   const servers: Server[] = [createServer((socket) => serve(socket, { secure: false }))];
-  const ports = [await listening(servers[0]!, port, host)];
-  if (tls) {
-    const { key, cert, ca, requireCertificate } = tls;
-    // Where none is required, the policy sees that a client without a certificate has no name.
-    const server = createTlsServer(
-      { key, cert, ca, requestCert: true, rejectUnauthorized: requireCertificate },
-      (socket) => {
-        if (!socket.authorized && hasCertificate(socket)) socket.destroy();
-        else serve(socket, { secure: true, ...certificateOf(socket) });
-      },
-    );
-    server.on('tlsClientError', () => undefined);
-    servers.push(server);
-    ports.push(await listening(server, tls.port, host));
+  const ports: number[] = [];
+  const close = async (): Promise<void> => {
+    sessions.end();
+    for (const socket of sockets) socket.destroy();
+    await new Promise<void>((resolve) => broker.close(() => resolve()));
+    for (const server of servers) await new Promise<void>((resolve) => server.close(() => resolve()));
+  };
+  try {
+    ports.push(await listening(servers[0]!, port, host));
+    if (tls) {
+      const { key, cert, ca, requireCertificate } = tls;
+      // Where none is required, the policy sees that a client without a certificate has no name.
+      const server = createTlsServer(
+        { key, cert, ca, requestCert: true, rejectUnauthorized: requireCertificate },
+        (socket) => {
+          if (!socket.authorized && hasCertificate(socket)) socket.destroy();
+          else serve(socket, { secure: true, ...certificateOf(socket) });
+        },
+      );
+      server.on('tlsClientError', () => undefined);
+      servers.push(server);
+      ports.push(await listening(server, tls.port, host));
+    }
+  } catch (error) {
+    // A broker that is left alone keeps its process alive.
+    await close();
+    throw error;
   }
 
   return {
@@ -135,12 +148,7 @@ export async function startEmbeddedBroker(
         secure,
         subscriptions,
       })),
-    async close() {
-      sessions.end();
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => broker.close(() => resolve()));
-      for (const server of servers) await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
+    close,
   };
 }
 
