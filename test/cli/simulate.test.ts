@@ -4,7 +4,7 @@ import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync } from 'mqtt';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { until } from '../support/until.ts';
 
 /** `evenkeel simulate` as a process: what it is told by options and files, and what outlives it. */
@@ -42,6 +42,9 @@ function spawned(options: readonly string[]): { child: ChildProcess; output(): s
     });
   return { child, output: () => text };
 }
+
+// Each start is a process of its own, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000 });
 
 let starts = 0;
 async function start(...options: string[]): Promise<Running> {
