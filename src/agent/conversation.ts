@@ -49,9 +49,9 @@ class ExecutionConversation implements Conversation {
   readonly #exchange: Exchange;
   #last: Promise<unknown> = Promise.resolve();
   #waitingProgress: Details | undefined;
+  /** How the cloud has ended it, once that is known: it stays so (S4), and nothing more is asked (A8). */
+  #ended: CloudEnd | undefined;
   #closed = false;
-  /** The last word about it: S4, nothing leads out of an end. Notices of one's own end cost no question. */
-  #end: Heard | undefined;
 
   constructor(deps: ConversationDeps, known: Known) {
     this.#deps = deps;
@@ -126,15 +126,14 @@ class ExecutionConversation implements Conversation {
 
   async reconcile(): Promise<Heard> {
     if (this.#closed) return nothing('closed');
-    return this.#told(await this.#exclusive(async () => this.#end ?? this.#exchange.ask()));
+    return this.#told(await this.#exclusive(async () => this.#ended ?? this.#exchange.ask()));
   }
 
   async heartbeat(): Promise<Heard> {
     const { known, silentMs } = this.#exchange;
     const due = silentMs >= (this.#deps.stepTimerMinutes * 60_000) / 3;
-    if (this.#closed || this.#end || !known.started || known.proposed || !due) return this.reconcile();
-    const said = await this.#exclusive(() => this.#exchange.say('IN_PROGRESS', this.#exchange.latest));
-    return this.#told(said.heard);
+    if (this.#closed || !known.started || known.proposed || !due) return this.reconcile();
+    return this.#told(await this.#exclusive(() => this.#say(this.#exchange.latest)));
   }
 
   close(): void {
@@ -148,7 +147,6 @@ class ExecutionConversation implements Conversation {
     extra: Partial<UpdateRequest> = {},
   ): Promise<Heard> {
     const { reply, heard } = await this.#exchange.say(status, details, extra);
-    if (reply.kind === 'accepted' && status !== 'IN_PROGRESS') this.#end = heard;
     return heard.kind === 'ours' && reply.kind !== 'accepted' ? nothing('refused, and still ours') : heard;
   }
 
@@ -175,7 +173,11 @@ class ExecutionConversation implements Conversation {
     const details = this.#waitingProgress;
     this.#waitingProgress = undefined;
     if (!details || this.#closed || !this.#deps.transport.up) return;
-    this.#told((await this.#exchange.say('IN_PROGRESS', details)).heard);
+    this.#told(await this.#say(details));
+  }
+
+  async #say(details: Details): Promise<Heard> {
+    return this.#ended ?? (await this.#exchange.say('IN_PROGRESS', details)).heard;
   }
 
   async #overStandingLink(): Promise<Heard> {
@@ -203,7 +205,7 @@ class ExecutionConversation implements Conversation {
 
   #told(heard: Heard): Heard {
     if (heard.kind !== 'ended') return heard;
-    if (heard.status !== 'unknown') this.#end = heard;
+    this.#ended = heard;
     if (!this.#closed) this.#deps.onEnd(heard);
     return heard;
   }
@@ -228,6 +230,7 @@ class ExecutionConversation implements Conversation {
       await this.#linkUp(signal);
       if (signal.aborted) break;
       const heard = await this.#exclusive(async () => (signal.aborted ? nothing('stopped') : task()));
+      if (heard.kind === 'ended') this.#ended = heard as unknown as CloudEnd;
       if (heard.kind !== 'nothing') return heard as Exclude<T, Nothing>;
       await clock.sleep(fullJitterMs(RETRY, failures, clock.random()), signal).catch(() => undefined);
     }

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import type { AgentSettings } from '../agent/agent.ts';
 import { type Config, defaultConfig } from '../config/config.ts';
-import { CREDENTIAL_KEYS, type CredentialKey, credentialFile } from '../config/credentials.ts';
+import { CREDENTIAL_KEYS, type CredentialKey, credentialFile, pinFile } from '../config/credentials.ts';
 import { loadConfig } from '../config/load.ts';
 import { jobsFilters } from '../jobs/topics.ts';
 import type { StepSettings } from '../steps/step.ts';
-import type { TransportOptions, TransportTls } from '../transport/port.ts';
+import type { Pkcs11Key, TransportOptions, TransportTls } from '../transport/port.ts';
 import { CommandFailed } from './command-failed.ts';
 import { proxyOf } from './proxy.ts';
 
@@ -39,7 +39,12 @@ export function readText(path: string): string {
 
 export function agentSettings(config: Config, configPath: string | undefined): AgentSettings {
   const { connection, state, jobs, steps, undo, commit } = config;
-  const own = [configPath, ...CREDENTIAL_KEYS.map((key) => credentialOf(config, key))];
+  const own = [
+    configPath,
+    ...CREDENTIAL_KEYS.map((key) => credentialOf(config, key)),
+    connection.pkcs11?.library,
+    pinFileOf(config),
+  ];
   return {
     thing: config.thing,
     stateDirectory: state.directory,
@@ -109,16 +114,42 @@ export function transportOptions(config: Config): AgentTransportOptions {
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
     ...(proxy !== undefined && { proxy }),
+    ...(connection.mqttVersion !== undefined && { mqttVersion: connection.mqttVersion === '5' ? 5 : 4 }),
   };
 }
 
 /** The file of a certificate, key or CA, wherever the configuration or the service manager has it. */
 export function credentialOf({ connection }: Config, key: CredentialKey): string | undefined {
   try {
+    // The key is in the token, whatever the service manager has.
+    if (key === 'privateKey' && connection.pkcs11 !== undefined) return undefined;
     return credentialFile(key, connection[key]);
   } catch (error) {
     throw new CommandFailed((error as Error).message);
   }
+}
+
+/** The file that holds the PIN of a token, where there is one. */
+export function pinFileOf({ connection: { pkcs11 } }: Config): string | undefined {
+  try {
+    return pkcs11?.pin === undefined ? undefined : pinFile(pkcs11.pin);
+  } catch (error) {
+    throw new CommandFailed((error as Error).message);
+  }
+}
+
+/** The key in a token; `pinText` is what the file of the PIN holds, where it is in one. */
+export function pkcs11Key({ connection: { pkcs11 } }: Config, pinText?: string): Pkcs11Key | undefined {
+  if (pkcs11 === undefined) return undefined;
+  const { library, token, slot, key } = pkcs11;
+  const pin = pinText?.trim() ?? pkcs11.pin;
+  return {
+    library,
+    ...(token !== undefined && { token }),
+    ...(slot !== undefined && { slot }),
+    ...(key !== undefined && { key }),
+    ...(pin !== undefined && { pin }),
+  };
 }
 
 export function tlsOptions(config: Config): TransportTls {
@@ -127,8 +158,11 @@ export function tlsOptions(config: Config): TransportTls {
     const path = credentialOf(config, key);
     return path === undefined ? [] : [[key, readText(path)]];
   });
+  const pinPath = pinFileOf(config);
+  const pkcs11 = pkcs11Key(config, pinPath === undefined ? undefined : readText(pinPath));
   return {
     ...(Object.fromEntries(texts) as Partial<Record<CredentialKey, string>>),
+    ...(pkcs11 !== undefined && { pkcs11 }),
     ...(alpn !== undefined && { alpn }),
     ...(serverName !== undefined && { serverName }),
   };

@@ -1,10 +1,23 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 
-/** No clock that is right can say an earlier time; moved on with each release. */
-export const NOT_BEFORE = Date.UTC(2026, 10, 1);
+const PACKAGE = new URL('../../package.json', import.meta.url);
+
+/**
+ * No clock that is right can say an earlier time: this was built then. `npm run build` writes it, and SOURCE_DATE_EPOCH
+ * makes it the same for each build. Sources that run as they are were put here then.
+ */
+export function builtAtMs(): number {
+  try {
+    const { builtAtMs: ms } = JSON.parse(readFileSync(new URL('./built.json', import.meta.url), 'utf8')) as {
+      builtAtMs: number;
+    };
+    return ms;
+  } catch {
+    return statSync(PACKAGE).mtimeMs;
+  }
+}
 
 /** The version of the installed package. */
 export function packageVersion(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+  return (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version;
 }

@@ -14,6 +14,33 @@ const fileOrCredential = z
 const seconds = (min: number, max: number) => z.number().min(min).max(max);
 const grade = z.enum(['full', 'bestEffort', 'none']);
 
+const pkcs11 = z.strictObject({
+  library: path.describe("Shared library of the token's maker."),
+  token: z.string().min(1).max(32).optional().describe('Label of the token, where there are several.'),
+  slot: z.number().int().min(0).max(0xffff_ffff).optional().describe('Number of its slot, likewise.'),
+  pin: z
+    .string('must be in quotes, or a number would lose its zeros')
+    .min(1)
+    .max(256)
+    .optional()
+    .describe('PIN in quotes, or a file that holds it: a path, or credential:NAME.'),
+  key: z.string().min(1).max(255).optional().describe('Label of the private key, where there are several.'),
+});
+
+interface KeySettings {
+  transport: string;
+  privateKey?: string | undefined;
+  pkcs11?: object | undefined;
+}
+
+/** What is wrong with a key in a token beside the other settings. */
+function keyProblem({ transport, privateKey, pkcs11: token }: KeySettings): string | undefined {
+  if (token === undefined) return undefined;
+  if (privateKey !== undefined) return 'cannot stand beside privateKey: take one of them out';
+  if (transport === 'aws-sdk') return undefined;
+  return 'needs transport: aws-sdk (npm install aws-crt); transport mqttjs wants the key as a file, privateKey';
+}
+
 export const configSchema = z.strictObject({
   thing: z
     .string()
@@ -31,11 +58,18 @@ export const configSchema = z.strictObject({
         .enum(['mqttjs', 'aws-sdk'])
         .default('mqttjs')
         .describe('MQTT library; aws-sdk is the optional package aws-crt, without 32-bit ARM.'),
+      mqttVersion: z
+        .enum(['5', '3.1.1'])
+        .optional()
+        .describe('The only version to speak; 5 by default, and 3.1.1 where a broker refuses it.'),
       clientId: z.string().min(1).max(128).optional().describe('MQTT client id; the thing name by default.'),
       certificate: fileOrCredential
         .optional()
         .describe('Client certificate (PEM): a path, or credential:NAME of systemd.'),
       privateKey: fileOrCredential.optional().describe('Its private key (PEM), likewise.'),
+      pkcs11: pkcs11
+        .optional()
+        .describe('Or its private key in a PKCS#11 token, with transport aws-sdk (needs certificate).'),
       ca: fileOrCredential
         .optional()
         .describe('Certificate authorities (PEM), likewise; those of Node.js by default.'),
@@ -70,6 +104,10 @@ export const configSchema = z.strictObject({
       spreadSeconds: seconds(0, 3600)
         .default(30)
         .describe('First ceiling after a boot and after a lost link, which a whole fleet may have at once.'),
+    })
+    .superRefine((connection, context) => {
+      const message = keyProblem(connection);
+      if (message !== undefined) context.addIssue({ code: 'custom', path: ['pkcs11'], message });
     })
     .prefault({}),
   state: z

@@ -12,6 +12,9 @@ const CREDENTIAL = 'credential:';
 export const CREDENTIAL_KEYS = ['certificate', 'privateKey', 'ca'] as const;
 export type CredentialKey = (typeof CREDENTIAL_KEYS)[number];
 
+/** Keys whose value may be a credential. */
+type NamedKey = CredentialKey | 'pkcs11.pin';
+
 /** Where the service manager put the credentials; `undefined` outside of a unit that has some. */
 export function credentialsDirectory(env: NodeJS.ProcessEnv = process.env): string | undefined {
   const directory = env['CREDENTIALS_DIRECTORY'];
@@ -20,7 +23,7 @@ export function credentialsDirectory(env: NodeJS.ProcessEnv = process.env): stri
 
 /** The file that a key stands for: an absolute path, `credential:NAME`, or nothing and a credential of the key's name. */
 export function credentialFile(
-  key: CredentialKey,
+  key: NamedKey,
   value: string | undefined,
   directory = credentialsDirectory(),
 ): string | undefined {
@@ -32,6 +35,12 @@ export function credentialFile(
     );
   }
   return join(directory, value.slice(CREDENTIAL.length));
+}
+
+/** The file that holds the PIN of a token; `undefined` when it is the PIN itself. */
+export function pinFile(pin: string, directory?: string): string | undefined {
+  const isFile = pin.startsWith('/') || pin.startsWith(CREDENTIAL);
+  return isFile ? credentialFile('pkcs11.pin', pin, directory) : undefined;
 }
 
 function existing(path: string): string | undefined {

@@ -20,13 +20,21 @@ function keysOf(schema: z.ZodType, defaults: unknown, prefix: string): ConfigKey
     const fallback = prefix === 'thing' ? undefined : JSON.stringify(defaults);
     return [{ path: prefix, default: fallback, meaning: schema.description ?? '' }];
   }
-  return Object.entries(inner.shape as Record<string, z.ZodType>).flatMap(([name, one]) =>
-    keysOf(one, (defaults as Record<string, unknown>)[name], prefix === '' ? name : `${prefix}.${name}`),
+  const keys = Object.entries(inner.shape as Record<string, z.ZodType>).flatMap(([name, one]) =>
+    keysOf(
+      one,
+      (defaults as Record<string, unknown> | undefined)?.[name],
+      prefix === '' ? name : `${prefix}.${name}`,
+    ),
   );
+  // A section that is not there by default has a line of its own.
+  const isAbsent = schema instanceof z.ZodOptional;
+  return isAbsent ? [{ path: prefix, default: undefined, meaning: schema.description ?? '' }, ...keys] : keys;
 }
 
 function unwrap(schema: z.ZodType): z.ZodType {
-  if (schema instanceof z.ZodPrefault) return unwrap(schema.unwrap() as z.ZodType);
+  if (schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional)
+    return unwrap(schema.unwrap() as z.ZodType);
   return schema;
 }
 
@@ -35,15 +43,17 @@ export function defaultFile(): string {
   const lines = ['# Configuration of evenkeel. Every value here is the default; uncomment what you change.'];
   let section = '';
   for (const { path, default: value, meaning } of configKeys()) {
-    const [first = '', second] = path.split('.');
+    const [first = '', second, third] = path.split('.');
     if (first !== section) {
       lines.push('');
       section = first;
       if (second !== undefined) lines.push(`${first}:`);
     }
     const indent = second === undefined ? '' : '  ';
-    const name = second ?? first;
-    lines.push(`${indent}# ${meaning}`, `${indent}# ${name}:${value === undefined ? '' : ` ${value}`}`);
+    const mark = third === undefined ? `${indent}#` : `${indent}#  `;
+    const remark = third === undefined ? mark : `${mark} #`;
+    const name = third ?? second ?? first;
+    lines.push(`${remark} ${meaning}`, `${mark} ${name}:${value === undefined ? '' : ` ${value}`}`);
   }
   return `${lines.join('\n')}\n`;
 }

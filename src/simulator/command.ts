@@ -56,6 +56,8 @@ function greeting({
   httpsUrl,
   caFile,
 }: Simulator): string[] {
+  // A CLI before 2.13 does not look at the variable by itself, and would ask AWS.
+  const endpoint = '--endpoint-url $AWS_ENDPOINT_URL_IOT';
   const target = 'arn:aws:iot:us-east-1:123456789012:thing/my-thing';
   return [
     `Devices connect to ${mqttUrl}${mqttsUrl === undefined ? '' : ` or ${mqttsUrl}`}`,
@@ -69,9 +71,9 @@ function greeting({
     'export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=simulator AWS_SECRET_ACCESS_KEY=simulator',
     '',
     '# a thing, a job for it, and the cancel in the middle of it:',
-    'aws iot create-thing --thing-name my-thing',
-    `aws iot create-job --job-id job-1 --targets ${target} --document '{"version":"1.0","steps":[{"action":{"name":"wait","type":"runCommand","input":{"command":"sleep,60"}}}]}'`,
-    'aws iot cancel-job-execution --thing-name my-thing --job-id job-1 --force',
+    `aws iot create-thing --thing-name my-thing ${endpoint}`,
+    `aws iot create-job --job-id job-1 --targets ${target} --document '{"version":"1.0","steps":[{"action":{"name":"wait","type":"runCommand","input":{"command":"sleep,60"}}}]}' ${endpoint}`,
+    `aws iot cancel-job-execution --thing-name my-thing --job-id job-1 --force ${endpoint}`,
     '',
   ];
 }

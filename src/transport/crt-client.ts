@@ -42,7 +42,10 @@ export type CrtCause =
 export interface CrtClientSettings {
   crt: CrtApi;
   endpoint: Endpoint;
-  options: TransportOptions;
+  options: Pick<
+    TransportOptions,
+    'clientId' | 'keepAliveSeconds' | 'connectTimeoutMs' | 'username' | 'password' | 'proxy'
+  >;
   tlsContext: unknown;
   clock: TransportClock;
 }
@@ -117,7 +120,9 @@ export function createClosing(clock: TransportClock, closed: () => void): Closin
 const HANG_UPS = new Set(['AWS_IO_SOCKET_CLOSED', 'AWS_ERROR_MQTT_UNEXPECTED_HANGUP']);
 
 export function causeOf(error: CrtError): CrtCause {
-  if (HANG_UPS.has(error.error_name ?? '')) return { kind: 'hungUp' };
+  // The package names an error in its text alone where it makes it from one.
+  const name = error.error_name ?? /AWS_[A-Z0-9_]+/.exec(error.message)?.[0] ?? '';
+  if (HANG_UPS.has(name)) return { kind: 'hungUp' };
   return { kind: 'error', words: crtWords(error) };
 }
 

@@ -50,7 +50,11 @@ export async function createCrtTransport(
   });
 }
 
-function unableWords({ tls, proxy }: TransportOptions, { host, secure }: Endpoint): string | undefined {
+/** What the CRT cannot do, and mqtt.js can. */
+export function unableWords(
+  { tls, proxy }: Pick<TransportOptions, 'tls' | 'proxy'>,
+  { host, secure }: Endpoint,
+): string | undefined {
   if (tls?.serverName !== undefined) return 'it takes no server name but the host of the URL';
   if (proxy !== undefined && !secure) return 'it takes a proxy for mqtts:// alone';
   if (proxy !== undefined && isIPv6(host)) return 'it takes a proxy to no address of IPv6';

@@ -41,7 +41,7 @@ async function withLane(use: (lane: Lane) => Promise<void>): Promise<void> {
 }
 
 describe.concurrent.each(Object.keys(ENDS))('%s', (end) => {
-  test.each(NOTICED)('noticed %s', { timeout: FORWARD.length * CASE_MS }, (noticed) =>
+  test.each(NOTICED)('C18, J8: noticed %s', { timeout: FORWARD.length * CASE_MS }, (noticed) =>
     withLane(async (lane) => {
       for (const place of forwardPlaces(end, noticed))
         await playCase(lane, { place, noticed, end, fails: false });

@@ -12,7 +12,7 @@ const CREDENTIAL_FIX =
 /** Certificate, key and CA as files: there, readable, one pair, in their time. */
 export async function certificateChecks(
   credentials: readonly CredentialText[],
-  secure: boolean,
+  { secure, keyInToken }: { secure: boolean; keyInToken: boolean },
   host: DoctorHost,
 ): Promise<Finding[]> {
   const name = 'client certificate';
@@ -31,9 +31,26 @@ export async function certificateChecks(
   );
   if (unreadable.length > 0) return unreadable;
   if (!secure) return [skipped(name, 'mqtt:// has no certificates')];
-  return [...pairCheck(name, of('certificate'), of('privateKey'), host), ...authorities(of('ca'))].concat(
-    await keyMode(of('privateKey'), host),
-  );
+  const own = keyInToken
+    ? aloneCheck(name, of('certificate'), host)
+    : pairCheck(name, of('certificate'), of('privateKey'), host);
+  return [...own, ...authorities(of('ca'))].concat(await keyMode(of('privateKey'), host));
+}
+
+/** A certificate whose key is in a token. */
+function aloneCheck(name: string, certificate: CredentialText | undefined, { clock }: DoctorHost): Finding[] {
+  if (certificate?.text === undefined) {
+    const fix = 'set connection.certificate: a token is used for the key alone';
+    return [fail(name, 'connection.certificate is missing, and connection.pkcs11 is there', fix)];
+  }
+  const found = clientCertificate([certificate]);
+  if (!found) return [noCertificate(name, certificate)];
+  const what = `the client certificate (${subjectOf(found)})`;
+  return [datesOf(name, what, found, clock.wallMs(), 'its key is in a token')];
+}
+
+function noCertificate(name: string, { path }: CredentialText): Finding {
+  return fail(name, `${path} is no certificate in PEM`, 'it must begin with -----BEGIN CERTIFICATE-----');
 }
 
 function pairCheck(
@@ -58,20 +75,14 @@ function pairCheck(
     ];
   }
   const found = clientCertificate([certificate]);
-  if (!found) {
-    return [
-      fail(
-        name,
-        `${certificate.path} is no certificate in PEM`,
-        'it must begin with -----BEGIN CERTIFICATE-----',
-      ),
-    ];
-  }
+  if (!found) return [noCertificate(name, certificate)];
   const mismatch = keyMismatch(found, key);
   if (mismatch !== undefined) {
     return [fail(name, mismatch, 'set connection.privateKey to the key of this very certificate')];
   }
-  return [datesOf(name, `the client certificate (${subjectOf(found)})`, found, clock.wallMs())];
+  return [
+    datesOf(name, `the client certificate (${subjectOf(found)})`, found, clock.wallMs(), 'its key fits'),
+  ];
 }
 
 function keyMismatch(certificate: X509Certificate, key: CredentialText): string | undefined {
@@ -84,7 +95,13 @@ function keyMismatch(certificate: X509Certificate, key: CredentialText): string 
   }
 }
 
-function datesOf(name: string, what: string, certificate: X509Certificate, nowMs: number): Finding {
+function datesOf(
+  name: string,
+  what: string,
+  certificate: X509Certificate,
+  nowMs: number,
+  ofKey: string,
+): Finding {
   const day = (date: string): string => new Date(date).toISOString().slice(0, 10);
   const daysLeft = Math.floor((Date.parse(certificate.validTo) - nowMs) / DAY_MS);
   const fix = 'issue a new certificate and key for this thing, and register it';
@@ -98,7 +115,7 @@ function datesOf(name: string, what: string, certificate: X509Certificate, nowMs
   if (daysLeft < 0) return fail(name, `${what} expired on ${day(certificate.validTo)}`, fix);
   if (daysLeft < EXPIRY_WARN_DAYS)
     return warn(name, `${what} expires in ${daysLeft} days, on ${day(certificate.validTo)}`, fix);
-  return ok(name, `${subjectOf(certificate)}, until ${day(certificate.validTo)}, and its key fits`);
+  return ok(name, `${subjectOf(certificate)}, until ${day(certificate.validTo)}, and ${ofKey}`);
 }
 
 function subjectOf({ subject }: X509Certificate): string {

@@ -21,5 +21,6 @@ export async function doctor(options: { config?: string; json?: boolean; write?:
     colour: stdout.isTTY && (env['NO_COLOR'] ?? '') === '',
   };
   stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : drawn(report, paper));
-  if (report.cause) process.exitCode = 1;
+  // The CRT, where it was loaded, keeps a process alive.
+  process.exit(report.cause ? 1 : 0);
 }

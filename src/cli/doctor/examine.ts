@@ -5,6 +5,7 @@ import { readRefusals } from '../../receipts/refusals.ts';
 import { certificateChecks } from './certificate-checks.ts';
 import { type Finding, fail, ok, type Report, reportOf, type Section, skipped, warn } from './finding.ts';
 import type { DoctorHost } from './host.ts';
+import { libraryChecks, tokenCheck } from './library-checks.ts';
 import { liveChecks } from './live-checks.ts';
 import { machineChecks } from './machine-checks.ts';
 import { mqttChecks } from './mqtt-checks.ts';
@@ -88,7 +89,14 @@ async function linkChecks(
     return [fail('endpoint', (error as Error).message, 'correct connection.url')];
   }
   const endpoint = endpointCheck(target);
-  const certificates = await certificateChecks(credentials, target.endpoint.secure, host);
+  const keyInToken = config.connection.pkcs11 !== undefined;
+  const { secure } = target.endpoint;
+  const library = await libraryChecks(config);
+  const files = await certificateChecks(credentials, { secure, keyInToken }, host);
+  const isFit = [...library, ...files].every(({ result }) => result !== 'fail');
+  // The agent has it open, and its link shows whether it is well.
+  const token = keyInToken && secure && isFit && owner.kind === 'none' ? [await tokenCheck(target)] : [];
+  const certificates = [...library, ...files, ...token];
   const network = await networkChecks(target, host);
   const before = [endpoint, ...certificates, ...network.findings];
   if (owner.kind === 'agent') {

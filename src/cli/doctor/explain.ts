@@ -16,6 +16,41 @@ const CA_FIX =
 /** In order: the first that fits is it. */
 const EXPLANATIONS: readonly [pattern: RegExp, cause: string, fix: string][] = [
   [
+    /cannot load the PKCS#11 library/,
+    'the library of the token is not there, or is none for this machine',
+    "correct connection.pkcs11.library: the .so of the token's maker, such as /usr/lib/softhsm/libsofthsm2.so",
+  ],
+  [
+    /cannot find the PKCS#11 token/,
+    'the token is not plugged in, or has another label or slot',
+    'pkcs11-tool --module LIBRARY --list-token-slots shows what is there; then connection.pkcs11.token or .slot',
+  ],
+  [
+    /cannot find .* in the PKCS#11 token/,
+    'the token has no such private key, or several that it could be',
+    'pkcs11-tool --module LIBRARY --login --list-objects --type privkey shows them; then connection.pkcs11.key',
+  ],
+  [
+    /the PIN of the PKCS#11 token.* is locked/,
+    'too many wrong PINs were tried',
+    "have the token's security officer unlock it (pkcs11-tool --init-pin), and correct connection.pkcs11.pin first",
+  ],
+  [
+    /PKCS#11 token.* refuses the PIN/,
+    'the PIN is wrong',
+    'correct connection.pkcs11.pin (in quotes), and start the agent again: each try brings the token nearer to locking itself',
+  ],
+  [
+    /PKCS#11 token.* cannot be used/,
+    'the token does not do what is asked of it',
+    'is a PIN wanted (connection.pkcs11.pin)? may this user use the token? see the manual of its maker',
+  ],
+  [
+    /TLS_ERROR_NEGOTIATION/,
+    'TLS failed: a key that is not that of the certificate, a certificate that the broker does not take, or a broker that is not trusted',
+    `is the key of connection.pkcs11 that of connection.certificate? else ${CONNECT_FIX}`,
+  ],
+  [
     /session taken over/i,
     'the client id is in use: another client connected with it, and the broker ended this session (L26)',
     'give each device its own thing and connection.clientId; look for a second agent, a copied image, or a test client with this id',

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { Config } from '../../config/config.ts';
 import { findHandler } from '../../steps/handler-file.ts';
-import { NOT_BEFORE } from '../version.ts';
+import { builtAtMs } from '../version.ts';
 import { type Finding, fail, ok, skipped, warn } from './finding.ts';
 import type { DoctorHost } from './host.ts';
 
@@ -34,7 +34,7 @@ async function clockCheck(certificate: X509Certificate | undefined, host: Doctor
   const name = 'clock';
   const nowMs = host.clock.wallMs();
   const now = new Date(nowMs).toISOString();
-  if (nowMs < NOT_BEFORE) {
+  if (nowMs < builtAtMs()) {
     return fail(name, `the clock says ${now}, before this version was made: it was never set`, CLOCK_FIX);
   }
   if (certificate && nowMs < Date.parse(certificate.validFrom)) {

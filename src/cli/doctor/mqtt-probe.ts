@@ -17,10 +17,13 @@ export class LinkEnded extends Error {
   }
 }
 
-type Of<C extends Packet['cmd']> = Extract<Packet, { cmd: C }>;
+/** What the checks ask of a connection. */
+export type Probe = Pick<MqttProbe, 'version' | 'subscribe' | 'request' | 'hold' | 'close'>;
 
-const ANSWER_LIMIT_MS = 10_000;
-const KEEP_ALIVE_SECONDS = 60;
+export const ANSWER_LIMIT_MS = 10_000;
+export const KEEP_ALIVE_SECONDS = 60;
+
+type Of<C extends Packet['cmd']> = Extract<Packet, { cmd: C }>;
 
 /** One connection that says one packet at a time and waits for its answer: what a client library hides is what is wanted here. */
 export class MqttProbe {

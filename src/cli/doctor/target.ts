@@ -4,7 +4,7 @@ import { CREDENTIAL_KEYS, type CredentialKey } from '../../config/credentials.ts
 import { alpnOf, type Endpoint, parseEndpoint } from '../../transport/endpoint.ts';
 import type { TransportTls } from '../../transport/port.ts';
 import { proxyOf } from '../proxy.ts';
-import { credentialOf } from '../settings.ts';
+import { credentialOf, pinFileOf, pkcs11Key } from '../settings.ts';
 import type { DoctorHost } from './host.ts';
 
 /** Where the link goes, and with what; made once, and used by every check of the link. */
@@ -17,9 +17,9 @@ export interface Target {
   clientId: string;
 }
 
-/** A certificate, key or CA that the configuration names. */
+/** A certificate, key, CA or PIN that the configuration names. */
 export interface CredentialText {
-  key: CredentialKey;
+  key: CredentialKey | 'pkcs11.pin';
   path?: string;
   text?: string;
   /** Why there is none, although there should be. */
@@ -27,10 +27,11 @@ export interface CredentialText {
 }
 
 export async function readCredentials(config: Config, host: DoctorHost): Promise<CredentialText[]> {
+  const keys = [...CREDENTIAL_KEYS, 'pkcs11.pin'] as const;
   return Promise.all(
-    CREDENTIAL_KEYS.map(async (key): Promise<CredentialText> => {
+    keys.map(async (key): Promise<CredentialText> => {
       try {
-        const path = credentialOf(config, key);
+        const path = key === 'pkcs11.pin' ? pinFileOf(config) : credentialOf(config, key);
         if (path === undefined) return { key };
         const text = await host.readText(path);
         return text === undefined ? { key, path, problem: `cannot read ${path}` } : { key, path, text };
@@ -54,9 +55,13 @@ export function clientCertificate(credentials: readonly CredentialText[]): X509C
 export function targetOf(config: Config, credentials: readonly CredentialText[], host: DoctorHost): Target {
   const { connection } = config;
   const endpoint = parseEndpoint(connection.url);
-  const texts = credentials.flatMap(({ key, text }) => (text === undefined ? [] : [[key, text]]));
+  const texts = credentials.flatMap(({ key, text }) =>
+    text === undefined || key === 'pkcs11.pin' ? [] : [[key, text]],
+  );
+  const pkcs11 = pkcs11Key(config, credentials.find(({ key }) => key === 'pkcs11.pin')?.text);
   const tls: TransportTls = {
     ...(Object.fromEntries(texts) as Partial<Record<CredentialKey, string>>),
+    ...(pkcs11 !== undefined && { pkcs11 }),
     ...(connection.alpn !== undefined && { alpn: connection.alpn }),
     ...(connection.serverName !== undefined && { serverName: connection.serverName }),
   };

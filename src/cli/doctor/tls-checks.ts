@@ -16,6 +16,7 @@ const DAY_MS = 86_400_000;
 const HANDSHAKE_LIMIT_MS = 15_000;
 const CHAIN_LENGTH_MAX = 10;
 const HANG_UP = /ECONNRESET|EPIPE|socket disconnected|hung up/;
+const WANTS_CERTIFICATE = /certificate[ _]required|handshake failure/i;
 const HUNG_UP = {
   cause:
     'the server hung up in the handshake: the port does not speak TLS, or something between does not let it through',
@@ -33,6 +34,13 @@ export async function tlsChecks(target: Target, host: DoctorHost): Promise<Findi
     return [chainCheck(socket, target, host), alpnCheck(socket, target)];
   } catch (error) {
     const words = errorWords(error);
+    if (target.tls.pkcs11 !== undefined && WANTS_CERTIFICATE.test(words))
+      return [
+        skipped(
+          'TLS',
+          'the broker shows nothing before a certificate, whose key is in the token: see CONNECT',
+        ),
+      ];
     const { cause, fix } = HANG_UP.test(words) ? HUNG_UP : explain(words);
     return [fail('TLS', cause === words ? words : `${cause}: ${words}`, fix)];
   } finally {
@@ -43,7 +51,10 @@ export async function tlsChecks(target: Target, host: DoctorHost): Promise<Findi
 
 /** Not verified here: what is wrong is read from the connection, which says more than an error does. */
 function open({ endpoint, tls, proxy }: Target): TLSSocket {
-  const options = { ...tlsOptions(endpoint, tls), rejectUnauthorized: false };
+  // Of no use here without its key.
+  const { certificate, ...others } = tls;
+  const shown = tls.pkcs11 === undefined && certificate !== undefined ? { certificate } : {};
+  const options = { ...tlsOptions(endpoint, { ...others, ...shown }), rejectUnauthorized: false };
   const { host, port } = endpoint;
   if (proxy === undefined) return connectTls({ host, port, ...options });
   const tunnel = openTunnel(proxy, host, port, TCP_LIMIT_MS);

@@ -40,8 +40,8 @@ function startOf<T>(all: readonly T[], keyOf: (one: T) => string, nextToken: str
   const token = decodedToken(nextToken);
   if (token?.asked !== asked) throw new HttpRefusal('InvalidRequest', 'Invalid nextToken');
   const at = all.findIndex((one) => keyOf(one) === token.after);
-  // The entry may be gone by now; then its place is the best that is known.
-  return at === -1 ? token.index : at + 1;
+  // The entry may be gone by now; then what followed it stands in its place.
+  return at === -1 ? token.index - 1 : at + 1;
 }
 
 function encoded(token: Token): string {

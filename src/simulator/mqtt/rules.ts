@@ -32,7 +32,11 @@ export const BROKER_RULES: readonly BrokerRule[] = [
     embedded: 'no limit; what is not acknowledged comes again on the next connection',
     external: BROKER,
   },
-  { rule: 'L25', embedded: 'holds; what waited is sent as fast as it goes', external: BROKER },
+  {
+    rule: 'L25',
+    embedded: 'holds; what waited is sent as fast as it goes (AWS: 10 a second)',
+    external: BROKER,
+  },
   { rule: 'L26', embedded: 'holds; the rate with the switch connectsPerSecond', external: BROKER },
   { rule: 'L27', embedded: 'no WebSocket', external: BROKER },
 ];

@@ -2,7 +2,7 @@ import type { SimulatorClock } from '../clock.ts';
 import { DEFAULT_SWITCHES, type Switches } from '../options.ts';
 import { createMemoryStore } from '../store/memory-store.ts';
 import type { Store } from '../store/port.ts';
-import { targetOf } from './arns.ts';
+import { targetOf, thingArn } from './arns.ts';
 import { type Change, Changes } from './changes.ts';
 import type { Core } from './core.ts';
 import { Events } from './events.ts';
@@ -110,11 +110,13 @@ export class JobsService {
 
   // Things, and the groups that they belong to.
 
-  createThing(thing: string): void {
+  /** Gives its ARN, which is what jobs name as a target. */
+  createThing(thing: string): string {
     this.#changes.during(() => {
       this.#core.directory.addThing(thing);
       this.#changes.note({ kind: 'thing', thing });
     });
+    return thingArn(thing);
   }
 
   things(): string[] {

@@ -298,6 +298,17 @@ describe('jobs', () => {
     expect((await refusal(unknown)).message).toMatch(/'DONE' at 'status' .*enum value set: \[IN_PROGRESS, /);
   });
 
+  test('C25: a page goes on where the one before ended, also when its last entry is gone by then', async () => {
+    for (const jobId of ['a', 'b', 'c', 'd']) await create(jobId);
+    const first = await bench.iot.send(new iotApi.ListJobsCommand({ maxResults: 2 }));
+    await bench.iot.send(new iotApi.DeleteJobCommand({ jobId: 'b', force: true }));
+    const { nextToken } = first;
+    const second = await bench.iot.send(new iotApi.ListJobsCommand({ maxResults: 2, nextToken }));
+    expect(first.jobs?.map(({ jobId }) => jobId)).toEqual(['a', 'b']);
+    // Nothing is shown twice, and nothing is left out.
+    expect(second.jobs?.map(({ jobId }) => jobId)).toEqual(['c', 'd']);
+  });
+
   test('AssociateTargetsWithJob, and a list of the jobs of a group', async () => {
     for (const thingGroupName of ['first', 'second'])
       await bench.iot.send(new iotApi.CreateThingGroupCommand({ thingGroupName }));

@@ -156,6 +156,8 @@ describe('versions', () => {
     const w = one();
     report(w, 'IN_PROGRESS', { expectedVersion: 1 });
     expect(refused(() => report(w, 'SUCCEEDED', { expectedVersion: 1 }))).toBe('VersionMismatch IN_PROGRESS');
+    // 0 is a version like another, and none that an execution ever has (S11).
+    expect(refused(() => report(w, 'SUCCEEDED', { expectedVersion: 0 }))).toBe('VersionMismatch IN_PROGRESS');
     report(w, 'SUCCEEDED');
   });
 
