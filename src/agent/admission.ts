@@ -4,6 +4,7 @@ import { type Grade, type Plan, worseGrade } from '../document/plan.ts';
 import { type Policy, policyProblems } from '../document/policy.ts';
 import type { Disk } from '../host/disk.ts';
 import { isFreeRtosOta } from '../jobs/messages.ts';
+import { withRules } from '../steps/apply-rules.ts';
 import { homesOf } from '../steps/own-directory.ts';
 import { stepTypeOf } from '../steps/registry.ts';
 import type { StepContext, StepSurvey } from '../steps/step.ts';
@@ -52,10 +53,11 @@ export async function admit(document: unknown, deps: AdmissionDeps): Promise<Adm
   }
   const read = readDocument(document, deps.facts);
   if (!read.ok) return refused('documentInvalid', listed(read.problems));
-  const broken = policyProblems(read.plan, deps.policy);
+  const plan = await withRules(read.plan, deps.context);
+  const broken = policyProblems(plan, deps.policy);
   if (broken.length > 0)
     return refused('policy', listed(broken.map(({ path, rule }) => ({ path, reason: rule }))));
-  return survey(read.plan, deps);
+  return survey(plan, deps);
 }
 
 async function survey(plan: Plan, deps: AdmissionDeps): Promise<Admission> {

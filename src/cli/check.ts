@@ -34,7 +34,8 @@ export async function check(path: string, options: { config?: string; json?: boo
     },
   });
   const read = readDocument(document, facts);
-  const steps = read.ok ? read.plan.steps : [];
+  const planned = read.ok ? read.plan.steps : [];
+  const steps = admission.kind === 'admissible' ? admission.plan.steps : planned;
   if (options.json) process.stdout.write(`${JSON.stringify({ admission, steps }, null, 2)}\n`);
   else process.stdout.write(described(steps, admission));
   if (admission.kind === 'refused') process.exitCode = 1;

@@ -63,6 +63,7 @@ export function agentSettings(config: Config, configPath: string | undefined): A
     commit: {
       inDoubt: commit.inDoubt,
       timedOutAfterVote: commit.timedOutAfterVote,
+      offlinePivot: commit.offlinePivot,
       stepAttemptsMax: steps.attemptsMax,
     },
     limits: {
@@ -74,7 +75,8 @@ export function agentSettings(config: Config, configPath: string | undefined): A
       askWaitMs: commit.askWaitSeconds * SECOND_MS,
       graceMs: steps.graceSeconds * SECOND_MS,
     },
-    policy: config.policy,
+    // A before-image of the journals would take them back with the device.
+    policy: { ...config.policy, deniedPaths: [...config.policy.deniedPaths, state.directory] },
   };
 }
 
@@ -84,6 +86,7 @@ export function stepSettings({ steps, policy }: Config): StepSettings {
   return {
     handlerDirectory: steps.handlerDirectory,
     allowHttp: policy.allowHttp,
+    allowedHosts: policy.allowedHosts,
     graceMs: steps.graceSeconds * SECOND_MS,
     outputBytesMax: steps.outputBytesMax,
     treeEntriesMax: steps.treeEntriesMax,

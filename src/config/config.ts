@@ -215,7 +215,11 @@ export const configSchema = z.strictObject({
       timedOutAfterVote: z
         .enum(['rollBack', 'keep'])
         .default('rollBack')
-        .describe('The cloud timed out after the vote.'),
+        .describe('The cloud timed out or removed the job after the vote.'),
+      offlinePivot: z
+        .enum(['wait', 'rollBack'])
+        .default('wait')
+        .describe('Without a link before a pivot: wait for it, or roll back after linkWaitSeconds.'),
     })
     .prefault({}),
   policy: z
@@ -227,8 +231,21 @@ export const configSchema = z.strictObject({
       deniedPaths: z
         .array(path)
         .default(['/boot', '/etc/evenkeel', '/var/lib/evenkeel'])
-        .describe('What they may not.'),
+        .describe('What they may not, nor what it is in; state.directory is always among them.'),
       allowedUsers: z.array(z.string()).default([]).describe('runAsUser values; empty: any.'),
+      allowedSteps: z.array(z.string()).default([]).describe('Types of steps; empty: any.'),
+      allowedHandlers: z
+        .array(z.string())
+        .default([])
+        .describe('Handlers, then of steps.handlerDirectory alone; empty: any.'),
+      allowedCommands: z
+        .array(z.string())
+        .default([])
+        .describe('Programs of commands, undos and checks, as documents write them; empty: any.'),
+      allowedHosts: z
+        .array(z.string())
+        .default([])
+        .describe('Hosts of downloads and checks, "*.example.com" for all below one; empty: any.'),
     })
     .prefault({}),
   receipts: z

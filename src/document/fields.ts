@@ -15,6 +15,8 @@ const UNIT_NAME = new RegExp(UNIT_PATTERN);
 const UNIT_TEMPLATE = /@\.\w+$/;
 const UNIT_SUFFIX = /\.(service|socket|timer|path|target|mount|automount)$/;
 const UNIT_NAME_CHARS_MAX = 255;
+/** Directories of this agent beside its targets begin like this; nothing that is compared looks into them. */
+export const OWN_PREFIX = '.evenkeel-';
 const FORBIDDEN_ROOTS = ['/proc', '/sys', '/dev', '/run'];
 
 /**
@@ -182,6 +184,8 @@ export function pathProblem(path: string): string | undefined {
   if (!path.startsWith('/')) return 'must be an absolute path';
   if (posix.normalize(path) !== path || path.endsWith('/'))
     return 'must be a path without ., .., // or a trailing /';
+  if (path.split('/').some((name) => name.startsWith(OWN_PREFIX)))
+    return `must not contain a name that begins with ${OWN_PREFIX}`;
   const root = FORBIDDEN_ROOTS.find((forbidden) => path === forbidden || path.startsWith(`${forbidden}/`));
   return root === undefined ? undefined : `must not be under ${root}`;
 }

@@ -75,6 +75,8 @@ export interface StepBase {
 export interface RunCommandStep extends StepBase {
   type: 'runCommand';
   argv: readonly string[];
+  /** Its paths come from a rule for its command, not from its author; `besides`: what no before-image brings back. */
+  byRule?: { besides?: string };
   /** More lines than this on stderr fail the step; absent: any number. */
   stderrLinesMax?: number;
 }

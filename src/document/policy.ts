@@ -9,38 +9,120 @@ export interface Policy {
   requireSha256: boolean;
   /** Paths that steps may touch, with all below them; empty: any. */
   allowedPaths: readonly string[];
+  /** Nothing in them, and nothing that they are in. */
   deniedPaths: readonly string[];
   /** Users that steps may run as, besides the agent's own; empty: any. */
   allowedUsers: readonly string[];
+  /** Types of steps; empty: any. */
+  allowedSteps: readonly string[];
+  /** Handlers, which then come from the configured directory alone; empty: any. */
+  allowedHandlers: readonly string[];
+  /** Programs of commands, of undos and of checks, as documents write them; empty: any. */
+  allowedCommands: readonly string[];
+  /** Hosts of downloads and checks, `*.example.com` for all below one; empty: any. */
+  allowedHosts: readonly string[];
+}
+
+export interface BrokenRule {
+  /** In the document, such as `steps[2].action.input.path`. */
+  path: string;
+  rule: string;
 }
 
 /** Everything in the plan that the policy forbids, with its place and the rule. */
-export function policyProblems(plan: Plan, policy: Policy): { path: string; rule: string }[] {
-  return plan.steps.flatMap((step) => rulesBroken(step, policy).map((rule) => ({ path: step.path, rule })));
+export function policyProblems(plan: Plan, policy: Policy): BrokenRule[] {
+  return plan.steps.flatMap((step) => [
+    ...stepRules(step, policy),
+    ...urlRules(step, policy),
+    ...pathRules(step, policy),
+    ...programRules(step, policy),
+  ]);
 }
 
-function rulesBroken(step: PlanStep, policy: Policy): string[] {
-  const broken: string[] = [];
-  const url = 'urlHasQuery' in step ? step.url : urlOfCheck(step);
-  if (url?.startsWith('http:') && !policy.allowHttp) broken.push('policy.allowHttp: the url must be https');
-  if ('urlHasQuery' in step && step.sha256 === undefined && policy.requireSha256) {
-    broken.push('policy.requireSha256: the download names no sha256');
-  }
-  for (const path of namesOf('path', step.touches)) {
-    if (policy.deniedPaths.some((root) => within(path, root))) broken.push(`policy.deniedPaths: ${path}`);
-    if (policy.allowedPaths.length > 0 && !policy.allowedPaths.some((root) => within(path, root))) {
-      broken.push(`policy.allowedPaths: ${path} is not among them`);
-    }
-  }
-  const user = step.runAsUser;
-  if (user !== undefined && policy.allowedUsers.length > 0 && !policy.allowedUsers.includes(user)) {
-    broken.push(`policy.allowedUsers: ${user} is not among them`);
+function stepRules(step: PlanStep, { allowedSteps, allowedUsers }: Policy): BrokenRule[] {
+  return [
+    ...notAmong(allowedSteps, [step.type], 'allowedSteps', `${step.path}.type`),
+    ...notAmong(allowedUsers, [step.runAsUser], 'allowedUsers', `${step.path}.runAsUser`),
+  ];
+}
+
+function urlRules(step: PlanStep, policy: Policy): BrokenRule[] {
+  const broken: BrokenRule[] = [];
+  const fetches = 'urlHasQuery' in step;
+  const url = fetches ? step.url : urlOfCheck(step);
+  const path = `${step.path}.input.url`;
+  if (url?.startsWith('http:') && !policy.allowHttp)
+    broken.push({ path, rule: 'policy.allowHttp: the url must be https' });
+  if (fetches && step.sha256 === undefined && policy.requireSha256)
+    broken.push({
+      path: `${step.path}.input.sha256`,
+      rule: 'policy.requireSha256: the download names no sha256',
+    });
+  if (url !== undefined && !hostAllowed(url, policy.allowedHosts))
+    broken.push({ path, rule: `policy.allowedHosts does not allow ${new URL(url).hostname}` });
+  return broken;
+}
+
+/** Also asked of where a download was redirected to. */
+export function hostAllowed(url: string, allowed: readonly string[]): boolean {
+  const host = URL.canParse(url) ? new URL(url).hostname : '';
+  const matches = (pattern: string): boolean =>
+    pattern.startsWith('*.')
+      ? host.endsWith(pattern.slice(1)) && host !== pattern.slice(2)
+      : host === pattern;
+  return allowed.length === 0 || allowed.some(matches);
+}
+
+function pathRules(step: PlanStep, { allowedPaths, deniedPaths }: Policy): BrokenRule[] {
+  return namesOf('path', step.touches).flatMap((touched) => {
+    const path = placeOf(step, touched);
+    const denied = deniedPaths.find((root) => within(touched, root) || within(root, touched));
+    if (denied !== undefined) return [{ path, rule: `policy.deniedPaths forbids ${touched} (${denied})` }];
+    const allowed = allowedPaths.length === 0 || allowedPaths.some((root) => within(touched, root));
+    return allowed ? [] : [{ path, rule: `policy.allowedPaths does not allow ${touched}` }];
+  });
+}
+
+/** Where the document names a path that the step touches. */
+function placeOf(step: PlanStep, touched: string): string {
+  if ('link' in step && step.link === touched) return `${step.path}.input.link`;
+  if ('target' in step && step.target === touched) return `${step.path}.input.path`;
+  return `${step.path}.${step.type === 'runCommand' && step.byRule ? 'input.command' : 'snapshotPaths'}`;
+}
+
+function programRules(step: PlanStep, { allowedCommands, allowedHandlers }: Policy): BrokenRule[] {
+  const command = step.type === 'runCommand' ? step.argv[0] : commandOfCheck(step);
+  const broken = [
+    ...notAmong(allowedCommands, [command], 'allowedCommands', `${step.path}.input.command`),
+    ...notAmong(allowedCommands, [step.undo?.[0]], 'allowedCommands', `${step.path}.undo`),
+  ];
+  if (step.type !== 'runHandler') return broken;
+  broken.push(...notAmong(allowedHandlers, [step.handler], 'allowedHandlers', `${step.path}.input.handler`));
+  if (allowedHandlers.length > 0 && step.directory !== undefined) {
+    const rule = `policy.allowedHandlers allows none of another directory, such as ${step.directory}`;
+    broken.push({ path: `${step.path}.input.path`, rule });
   }
   return broken;
 }
 
+function notAmong(
+  allowed: readonly string[],
+  values: readonly (string | undefined)[],
+  rule: keyof Policy,
+  path: string,
+): BrokenRule[] {
+  if (allowed.length === 0) return [];
+  return values
+    .filter((value) => value !== undefined && !allowed.includes(value))
+    .map((value) => ({ path, rule: `policy.${rule} does not allow ${value}` }));
+}
+
 function urlOfCheck(step: PlanStep): string | undefined {
   return step.type === 'check' && step.check.kind === 'http' ? step.check.url : undefined;
+}
+
+function commandOfCheck(step: PlanStep): string | undefined {
+  return step.type === 'check' && step.check.kind === 'command' ? step.check.argv[0] : undefined;
 }
 
 function within(path: string, root: string): boolean {

@@ -1,3 +1,4 @@
+import { within } from '../host/within.ts';
 import type { Answer, Stopped } from './cloud.ts';
 import { outcomeDetails, progressDetails } from './details.ts';
 import type { Effect } from './effects.ts';
@@ -37,9 +38,17 @@ export const starting: Effect = {
 /** A7: the only guard against a cancel that the device has not heard of. */
 export const fencing: Effect = {
   obeys: () => ['ended', 'cancel', 'drain', 'halt'],
-  async run({ plan, progress }, tools, signal) {
+  async run({ plan, progress, policy }, tools, signal) {
     const step = nextStep(progress);
-    const answer = await tools.cloud.fence(progressDetails(plan, progress, 'pivot', step), signal);
+    const details = progressDetails(plan, progress, 'pivot', step);
+    const ask = (both: AbortSignal): Promise<Answer | Stopped> => tools.cloud.fence(details, both);
+    const waitMs = tools.limits.linkWaitMs;
+    const bounded = policy.offlinePivot === 'rollBack';
+    const answer = await (bounded ? within(waitMs, tools.clock, signal, ask) : ask(signal));
+    if (bounded && answer.kind === 'stopped' && !signal.aborted) {
+      const reason = `no link to the cloud before the pivot within ${Math.round(waitMs / 1000)} s`;
+      return { records: [], failure: { by: 'check', reason } };
+    }
     if (answer.kind !== 'ours') return unlessOurs(answer);
     return { records: await tools.put({ type: 'fenced', step, versionNumber: answer.versionNumber }) };
   },

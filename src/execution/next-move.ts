@@ -9,6 +9,8 @@ export interface CommitPolicy {
   inDoubt: 'keep' | 'rollBack';
   /** The cloud ended it by a timer or by removal, after the vote. */
   timedOutAfterVote: 'rollBack' | 'keep';
+  /** Without a link before a pivot: roll back after the wait for a link, or wait on (the default). */
+  offlinePivot?: 'wait' | 'rollBack';
   stepAttemptsMax: number;
 }
 

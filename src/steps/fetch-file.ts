@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FetchingStep } from '../document/plan.ts';
+import { hostAllowed } from '../document/policy.ts';
 import type { DiskFile } from '../host/disk.ts';
 import type { StepContext } from './step.ts';
 
@@ -77,6 +78,13 @@ async function fetchRest(
   });
   if (!context.settings.allowHttp && !response.url.startsWith('https:')) {
     throw new DownloadFailed('cannot download: redirected to a url that is not https', true);
+  }
+  if (!hostAllowed(response.url, context.settings.allowedHosts ?? [])) {
+    await response.body?.cancel();
+    throw new DownloadFailed(
+      'cannot download: redirected to a host that policy.allowedHosts does not allow',
+      true,
+    );
   }
   if (from > 0 && response.status !== 206) {
     await response.body?.cancel();

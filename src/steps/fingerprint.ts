@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { OWN_PREFIX } from '../document/fields.ts';
 import type { Disk, DiskFile } from '../host/disk.ts';
 import { type Place, withPlace } from '../host/safe-paths.ts';
 import { syncDirectory } from '../store/atomic-file.ts';
@@ -114,7 +115,7 @@ async function eachEntry(
 }
 
 /** Where images and staged files are, beside what they belong to. */
-export const OWN_PREFIX = '.evenkeel-';
+export { OWN_PREFIX };
 
 function isOwnDirectory(name: string): boolean {
   return name.startsWith(OWN_PREFIX);

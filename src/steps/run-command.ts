@@ -1,4 +1,5 @@
 import type { RunCommandStep } from '../document/plan.ts';
+import { outgrown } from './apply-rules.ts';
 import { runProgram, undoProgram, userProblems } from './command.ts';
 import { discardPaths, preparePaths, surveyPaths } from './paths.ts';
 import type { StepType } from './step.ts';
@@ -7,9 +8,15 @@ import type { StepType } from './step.ts';
 export const runCommand: StepType<RunCommandStep> = {
   async survey(step, context) {
     const survey = await surveyPaths(step, context);
-    return { ...survey, problems: [...survey.problems, ...(await userProblems(step))] };
+    const notes = [...(survey.notes ?? [])];
+    if (step.byRule) notes.push('its paths come from the rule for this command');
+    if (step.byRule?.besides !== undefined) notes.push(`not undone: ${step.byRule.besides}`);
+    return { ...survey, notes, problems: [...survey.problems, ...(await userProblems(step))] };
   },
-  prepare: preparePaths,
+  async prepare(step, context) {
+    const reason = await outgrown(step, context.disk);
+    return reason === undefined ? await preparePaths(step, context) : { ok: false, reason };
+  },
   do: (step, before, attempt, context, signal) =>
     runProgram(step, { argv: step.argv, user: step.runAsUser }, before, attempt, context, signal),
   undo(step, before, after, attempt, context, signal) {

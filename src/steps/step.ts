@@ -68,6 +68,8 @@ export interface StepContext {
 export interface StepSettings {
   handlerDirectory: string;
   allowHttp: boolean;
+  /** Of downloads, wherever they are redirected to; absent or empty: any. */
+  allowedHosts?: readonly string[];
   /** Between TERM and KILL. */
   graceMs: number;
   outputBytesMax: number;

@@ -137,9 +137,127 @@ test('policy names the rule and the place', () => {
   );
   if (!read.ok) throw new Error('not read');
   expect(policyProblems(read.plan, defaultConfig().policy)).toEqual([
-    { path: 'steps[0].action', rule: 'policy.allowHttp: the url must be https' },
-    { path: 'steps[0].action', rule: 'policy.deniedPaths: /boot/x' },
+    { path: 'steps[0].action.input.url', rule: 'policy.allowHttp: the url must be https' },
+    { path: 'steps[0].action.input.path', rule: 'policy.deniedPaths forbids /boot/x (/boot)' },
   ]);
+});
+
+describe('policy names the rule and the place in the document', () => {
+  const command = { type: 'runCommand', input: { command: 'sh,-c,x' } };
+  test.each<[string, object, object, string, string]>([
+    [
+      'allowedSteps',
+      { allowedSteps: ['writeFile'] },
+      command,
+      'type',
+      'policy.allowedSteps does not allow runCommand',
+    ],
+    [
+      'allowedCommands',
+      { allowedCommands: ['/usr/bin/app'] },
+      command,
+      'input.command',
+      'policy.allowedCommands does not allow sh',
+    ],
+    [
+      'allowedCommands of an undo',
+      { allowedCommands: ['sh'] },
+      { ...command, undo: ['rm'] },
+      'undo',
+      'policy.allowedCommands does not allow rm',
+    ],
+    [
+      'allowedCommands of a check',
+      { allowedCommands: ['app'] },
+      { type: 'check', input: { command: 'sh' } },
+      'input.command',
+      'policy.allowedCommands does not allow sh',
+    ],
+    [
+      'allowedUsers',
+      { allowedUsers: ['app'] },
+      { ...command, runAsUser: 'root' },
+      'runAsUser',
+      'policy.allowedUsers does not allow root',
+    ],
+    [
+      'allowedHandlers',
+      { allowedHandlers: ['a.sh'] },
+      { type: 'runHandler', input: { handler: 'b.sh' } },
+      'input.handler',
+      'policy.allowedHandlers does not allow b.sh',
+    ],
+    [
+      'allowedHandlers elsewhere',
+      { allowedHandlers: ['a.sh'] },
+      { type: 'runHandler', input: { handler: 'a.sh', path: '/opt' } },
+      'input.path',
+      'policy.allowedHandlers allows none of another directory, such as /opt',
+    ],
+    [
+      'allowedHosts',
+      { allowedHosts: ['*.example.com'] },
+      { type: 'downloadFile', input: { url: 'https://example.com/f', path: '/f' } },
+      'input.url',
+      'policy.allowedHosts does not allow example.com',
+    ],
+    [
+      'allowedHosts of a check',
+      { allowedHosts: ['h'] },
+      { type: 'check', input: { url: 'https://h.evil/f' } },
+      'input.url',
+      'policy.allowedHosts does not allow h.evil',
+    ],
+    [
+      'allowedPaths',
+      { allowedPaths: ['/opt/app'] },
+      { type: 'writeFile', input: { path: '/opt/apple', content: '' } },
+      'input.path',
+      'policy.allowedPaths does not allow /opt/apple',
+    ],
+    [
+      'allowedPaths of an image',
+      { allowedPaths: ['/opt'] },
+      { ...command, snapshotPaths: ['/etc/x'] },
+      'snapshotPaths',
+      'policy.allowedPaths does not allow /etc/x',
+    ],
+    [
+      'allowedPaths of a link',
+      { allowedPaths: ['/opt'] },
+      { type: 'switchLink', input: { link: '/x', target: '/opt' } },
+      'input.link',
+      'policy.allowedPaths does not allow /x',
+    ],
+    [
+      'deniedPaths of what they are in',
+      { deniedPaths: ['/etc/evenkeel'] },
+      { type: 'removeFile', input: { path: '/etc' } },
+      'input.path',
+      'policy.deniedPaths forbids /etc (/etc/evenkeel)',
+    ],
+  ])('%s', (_, change, action, place, rule) => {
+    const read = readDocument(job(action), FACTS);
+    if (!read.ok) throw new Error('not read');
+    const policy = { ...defaultConfig().policy, deniedPaths: [], ...change };
+    expect(policyProblems(read.plan, policy)).toEqual([{ path: `steps[0].action.${place}`, rule }]);
+    expect(policyProblems(read.plan, { ...policy, ...open })).toEqual([]);
+  });
+  const open = {
+    ...{ allowedSteps: [], allowedCommands: [], allowedUsers: [], allowedHandlers: [], allowedHosts: [] },
+    ...{ allowedPaths: [], deniedPaths: [] },
+  };
+
+  test('and a host below an allowed one is allowed', () => {
+    const read = readDocument(
+      job({ type: 'downloadFile', input: { url: 'https://a.example.com/f', path: '/f' } }),
+      FACTS,
+    );
+    if (!read.ok) throw new Error('not read');
+    expect(policyProblems(read.plan, { ...defaultConfig().policy, allowedHosts: ['*.example.com'] })).toEqual(
+      [],
+    );
+  });
 });
 
 test('J14: no query of a URL is kept, and it makes no difference', () => {
