@@ -31,10 +31,13 @@ export function touchesLink(plan: Plan, own: readonly string[]): boolean {
   const roots = [...LINK_PATHS, ...own];
   const within = (path: string, root: string): boolean => path === root || path.startsWith(`${root}/`);
   return plan.steps.some(
-    ({ touches }) =>
+    ({ type, touches }) =>
+      // What a package does to the network is not known beforehand.
+      ['installPackages', 'removePackages'].includes(type) ||
       namesOf('path', touches).some((path) =>
         roots.some((root) => within(path, root) || within(root, path)),
-      ) || namesOf('unit', touches).some((unit) => LINK_UNITS.test(unit)),
+      ) ||
+      namesOf('unit', touches).some((unit) => LINK_UNITS.test(unit)),
   );
 }
 

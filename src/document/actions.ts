@@ -8,6 +8,7 @@ import {
   flag,
   mode,
   optionalFilePath,
+  packages,
   readShape,
   requiredCommand,
   requiredText,
@@ -37,8 +38,10 @@ export const PLAIN_NAME = { regex: /^[A-Za-z0-9][A-Za-z0-9._-]*$/, words: 'must 
 const FORMATS = ['tar', 'tar.gz', 'tar.xz', 'tar.zst'] as const;
 const COMPRESSIONS = { tar: undefined, 'tar.gz': 'gzip', 'tar.xz': 'xz', 'tar.zst': 'zstd' } as const;
 
-/** The stock handler of AWS IoT Device Client that is a built-in step here. */
+/** The stock handlers of AWS IoT Device Client that are built-in steps here. */
 const DOWNLOAD_HANDLER = 'download-file.sh';
+const INSTALL_HANDLER = 'install-packages.sh';
+const REMOVE_HANDLER = 'remove-packages.sh';
 
 /** What every action may say beside `type` and `input`. */
 export const ACTION = {
@@ -97,6 +100,16 @@ export const INPUTS = {
     sizeBytes: whole('Of the archive.', 0, SIZE_BYTES_MAX),
     format: choice('When absent, what the name in the url ends in.', FORMATS),
     stripComponents: whole('Leading parts of each name that are left out.', 0, 16),
+  },
+  installPackages: {
+    packages: packages(
+      'Debian packages, each perhaps with =VERSION; what they depend on comes too.',
+      'versions',
+    ),
+  },
+  removePackages: {
+    packages: packages('Debian packages; what depends on them goes too.', 'names'),
+    purge: flag('Their configuration goes too, once the job has succeeded.'),
   },
   check: {
     command: command(`It holds when this ends with exit status 0. ${COMMAND}`),
@@ -174,6 +187,17 @@ const READERS: {
   stopServices: (action, input) => unitsStep('stopServices', action, input),
   restartServices: (action, input) => unitsStep('restartServices', action, input),
   extractArchive: readArchive,
+  installPackages: (action, { packages: words }) => ({
+    ...packageBase(action, words),
+    type: 'installPackages',
+    packages: words,
+  }),
+  removePackages: (action, { packages: words, purge }) => ({
+    ...packageBase(action, words),
+    type: 'removePackages',
+    packages: words,
+    purge,
+  }),
   check(action, input, at) {
     const what = checked(input, at);
     return (
@@ -225,6 +249,13 @@ function base(
   };
 }
 
+/** `package:NAME` for each; the survey finds out what else they bring or take along. */
+function packageBase(action: Action, words: readonly string[]): StepBase {
+  const planned = base(action, 'full', []);
+  const named = words.map((word) => `package:${word.replace(/=.*/, '')}`);
+  return { ...planned, touches: [...named, ...planned.touches] };
+}
+
 /** A command is worth what its author declared: paths can be compared, an undo command only believed. */
 function commandGrade(hasUndo: boolean, hasPaths: boolean): Grade {
   if (hasPaths) return 'full';
@@ -238,6 +269,8 @@ function stderrLimit({ said }: Action): { stderrLinesMax?: number } {
 function runHandler(action: Action, input: Inputs<'runHandler'>, at: Fields): PlanStep | undefined {
   const { handler, args = [], path: directory = action.directory } = input;
   if (handler === DOWNLOAD_HANDLER) return stockDownload(action, args, at);
+  if (handler === INSTALL_HANDLER || handler === REMOVE_HANDLER)
+    return stockPackages(action, handler, args, at);
   const planned = base(action, 'none', []);
   return {
     ...planned,
@@ -265,6 +298,22 @@ function stockDownload(action: Action, args: readonly string[], at: Fields): Pla
   if (!URL.canParse(from)) return at.wrong('args', 'the first must be a URL');
   const reason = pathProblem(target);
   return reason === undefined ? download(action, from, target) : at.wrong('args', `the second ${reason}`);
+}
+
+function stockPackages(
+  action: Action,
+  handler: string,
+  args: readonly string[],
+  at: Fields,
+): PlanStep | undefined {
+  const installs = handler === INSTALL_HANDLER;
+  const { read } = (installs ? INPUTS.installPackages : INPUTS.removePackages).packages;
+  if (args.length === 0) return at.wrong('args', 'names no package');
+  const words = read(at, 'args');
+  const planned = packageBase(action, words);
+  return installs
+    ? { ...planned, type: 'installPackages', packages: words }
+    : { ...planned, type: 'removePackages', packages: words, purge: true };
 }
 
 function download(action: Action, from: string, target: string): PlanStep & { type: 'downloadFile' } {

@@ -97,6 +97,8 @@ export function texts(description: string): Member<string[] | undefined> {
   };
 }
 
+const PACKAGES_MAX = 128;
+
 /** A program with its arguments: a list, or one text that is split at commas. */
 export function command(description: string): Member<string[] | undefined> {
   return {
@@ -193,6 +195,37 @@ export function mode(description: string): Member<number | undefined> {
     read: (fields, name) => fields.mode(name),
     schema: { description, type: 'string', pattern: '^([0-7]{3,4})?$' },
     required: false,
+  };
+}
+
+/** What apt takes as one package; never an option, nor a pattern, nor (behind a trailing `-`) its opposite. */
+const PACKAGE = '[a-z0-9]([a-z0-9.+-]*[a-z0-9.+])?(:[a-z0-9]+(-[a-z0-9]+)*)?';
+const PACKAGE_VERSION = '=[0-9A-Za-z][0-9A-Za-z.+:~-]*';
+
+/** Names of packages: a list, or one text with spaces between them, as AWS' managed templates have it. */
+export function packages(description: string, versions: 'versions' | 'names'): Member<string[]> {
+  const pattern = versions === 'versions' ? `${PACKAGE}(${PACKAGE_VERSION})?` : PACKAGE;
+  const word = new RegExp(`^${pattern}$`);
+  const list = `^\\s*${pattern}(\\s+${pattern})*\\s*$`;
+  return {
+    read(fields, name) {
+      const value = fields.raw(name);
+      const said = typeof value === 'string' ? [fields.text(name) ?? ''] : (fields.texts(name) ?? []);
+      const words = [...new Set(said.flatMap((one) => one.split(/\s+/)).filter((one) => one !== ''))];
+      if (words.length === 0) fields.wrong(name, 'names no package');
+      if (words.length > PACKAGES_MAX) fields.wrong(name, `must name at most ${PACKAGES_MAX} packages`);
+      const wrong = words.find((one) => !word.test(one));
+      if (wrong !== undefined) fields.wrong(name, `is no name of a package: "${wrong.slice(0, 60)}"`);
+      return words;
+    },
+    schema: {
+      description,
+      anyOf: [
+        { type: 'array', items: { type: 'string' }, minItems: 1 },
+        { type: 'string', pattern: list },
+      ],
+    },
+    required: true,
   };
 }
 

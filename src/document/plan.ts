@@ -44,6 +44,8 @@ export type PlanStep =
   | SwitchLinkStep
   | UnitsStep
   | ExtractArchiveStep
+  | InstallPackagesStep
+  | RemovePackagesStep
   | CheckStep;
 
 export type StepType = PlanStep['type'];
@@ -159,6 +161,19 @@ export interface ExtractArchiveStep extends StepBase {
 
 /** Steps whose work begins with a download. */
 export type FetchingStep = DownloadFileStep | ExtractArchiveStep;
+
+export interface InstallPackagesStep extends StepBase {
+  type: 'installPackages';
+  /** As apt takes them: `nginx`, `nginx=1.22.1-9`, `libc6:arm64`. */
+  packages: readonly string[];
+}
+
+export interface RemovePackagesStep extends StepBase {
+  type: 'removePackages';
+  packages: readonly string[];
+  /** Their configuration goes too, after the commit: what is purged cannot come back. */
+  purge: boolean;
+}
 
 export interface CheckStep extends StepBase {
   type: 'check';

@@ -61,13 +61,15 @@ export const probing: Effect = {
 };
 
 export const preparing: Effect = {
-  obeys: () => [],
-  async run({ plan, progress }, tools) {
+  obeys: () => ['ended', 'cancel', 'halt'],
+  async run({ plan, progress }, tools, signal) {
     const step = nextStep(progress);
     const planned = plan.steps[step]!;
-    const prepared = await tools.stepTypeOf(planned).prepare(planned, tools.context);
+    const prepared = await tools.stepTypeOf(planned).prepare(planned, tools.context, signal);
+    // Whatever stopped it is decided upon next.
+    if (!prepared.ok && signal.aborted) return { records: [] };
     if (!prepared.ok) return { records: [], failure: { by: 'step', step, reason: prepared.reason } };
-    const holders = await fingerprintsOf(holdersOf(plan, planned), tools);
+    const holders = await fingerprintsOf(holdersOf(plan, prepared.before), tools);
     const image: Before = { ...prepared.before, ...(holders.length > 0 && { holders }) };
     const before = await tools.attachStep(`before-${step}`, image as never);
     return { records: await tools.put({ type: 'ready', step, before }) };
@@ -95,16 +97,17 @@ export const attempting: Effect = {
     const type = tools.stepTypeOf(planned);
     const outcome: DoOutcome = await orFailed(type.do(planned, before, trying, tools.context, signal));
     if (outcome.output) tools.output.last = outcome.output;
-    records.push(...(await tools.put(await attemptRecord(situation, step, outcome, tools))));
+    records.push(...(await tools.put(await attemptRecord(situation, step, before, outcome, tools))));
     return { records };
   },
 };
 
 /** Outermost resources that hold some of this step's, where another step touches them. */
-function holdersOf(plan: Plan, { touches }: PlanStep): ResourceId[] {
+function holdersOf(plan: Plan, before: Before): ResourceId[] {
   const outermost = outermostOf(plan);
-  const holders = new Set(namesOf('path', touches).map((path): ResourceId => `path:${outermost(path)}`));
-  return [...holders].filter((id) => !touches.includes(id));
+  const touched = before.resources.map(({ id }) => id);
+  const holders = new Set(namesOf('path', touched).map((path): ResourceId => `path:${outermost(path)}`));
+  return [...holders].filter((id) => !touched.includes(id));
 }
 
 async function fingerprintsOf(ids: readonly ResourceId[], tools: EffectTools): Promise<After['resources']> {
@@ -133,13 +136,14 @@ async function orFailed<T>(work: Promise<T>): Promise<T | { result: 'failed'; re
 async function attemptRecord(
   { plan }: Situation,
   step: number,
+  before: Before,
   outcome: DoOutcome,
   tools: EffectTools,
 ): Promise<ExecutionRecord> {
   const planned = plan.steps[step]!;
   switch (outcome.result) {
     case 'ok': {
-      const holders = await fingerprintsOf(holdersOf(plan, planned), tools);
+      const holders = await fingerprintsOf(holdersOf(plan, before), tools);
       const after: After = { ...outcome.after, resources: [...outcome.after.resources, ...holders] };
       return { type: 'done', step, after: await tools.attachStep(`after-${step}`, after as never) };
     }
@@ -148,7 +152,10 @@ async function attemptRecord(
     case 'failed': {
       if (!planned.ignoreFailure) return { type: 'failed', step, reason: outcome.reason };
       const after: After = {
-        resources: await fingerprintsOf([...planned.touches, ...holdersOf(plan, planned)], tools),
+        resources: await fingerprintsOf(
+          [...before.resources.map(({ id }) => id), ...holdersOf(plan, before)],
+          tools,
+        ),
       };
       return {
         type: 'done',

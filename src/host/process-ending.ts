@@ -47,6 +47,26 @@ export async function endFamily(
   return seen.size;
 }
 
+/**
+ * Waits until nothing of the run's own process group is alive, for `patienceMs` at most. What has left the group is a
+ * daemon that it started, whose end nobody waits for.
+ */
+export async function awaitGroup(
+  identity: ProcessIdentity,
+  patienceMs: number,
+  known: Set<string>,
+  { clock, log }: Ending,
+): Promise<void> {
+  const begunMs = clock.monotonicMs();
+  for (let pauseMs = POLL_MIN_MS; ; pauseMs = Math.min(pauseMs * 2, POLL_MAX_MS)) {
+    const family = await findFamily(identity, known);
+    if (!family.some(({ group }) => group === identity.pid)) return;
+    if (clock.monotonicMs() - begunMs >= patienceMs) break;
+    await clock.sleep(pauseMs);
+  }
+  log?.warn({ name: identity.name, patienceMs }, 'it does not end by itself');
+}
+
 /** TERM once to each; CONT after it, since a stopped process sees no TERM. */
 function askToEnd(family: readonly ProcessRow[], asked: Set<string>): void {
   for (const row of family) {

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import type { Readable, Writable } from 'node:stream';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { Readable, type Writable } from 'node:stream';
 import type { Clock } from './clock.ts';
 import { createOutputTail, type OutputTail } from './output-tail.ts';
-import { type Ending, endFamily } from './process-ending.ts';
+import { awaitGroup, type Ending, endFamily } from './process-ending.ts';
 import { GO, refusalIn, type ShimCommand, shimCommand } from './process-shim.ts';
 import { findFamily, readRow } from './process-table.ts';
 import {
@@ -66,6 +68,9 @@ export function createProcessGroups(deps: ProcessGroupDeps): Processes {
       // Another boot: nothing of it can be alive, and its pids are other processes now.
       if (identity.bootId !== deps.bootId) return { ended: 0 };
       const known = survived.get(identity.token) ?? new Set();
+      if (identity.patienceMs !== undefined) {
+        await awaitGroup(identity, identity.patienceMs, known, ending);
+      }
       const ended = await endFamily(identity, graceMs, known, ending);
       survived.delete(identity.token);
       return { ended };
@@ -112,12 +117,17 @@ function neverBegun(): ProcessResult {
 
 async function startShim(spec: ProcessSpec, { file, args, cwd, env }: ShimCommand): Promise<Shim> {
   const name = spec.argv[0] ?? '';
+  let output: FileHandle | undefined;
   try {
+    output = spec.unbroken && (await open(spec.unbroken.outputPath, 'w', 0o600));
+    const to = output?.fd ?? 'pipe';
     // A group and a session of its own; the fourth pipe is what the shim waits on.
-    const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
+    const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', to, to, 'pipe'] });
     await once(child, 'spawn');
     child.on('error', () => undefined);
-    const [, stdout, stderr, gate] = child.stdio as unknown as [null, Readable, Readable, Writable];
+    const gate = child.stdio[3] as Writable;
+    const stdout = child.stdout ?? Readable.from([]);
+    const stderr = child.stderr ?? Readable.from([]);
     for (const stream of [stdout, stderr, gate]) stream.on('error', () => undefined);
     const exited = once(child, 'exit').then((end) => {
       const [exitCode, signal] = end as [number | null, string | null];
@@ -126,6 +136,8 @@ async function startShim(spec: ProcessSpec, { file, args, cwd, env }: ShimComman
     return { child, gate, stdout, stderr, exited };
   } catch (error) {
     throw new CannotRunError(name, (error as Error).message, error);
+  } finally {
+    await output?.close();
   }
 }
 
@@ -137,7 +149,10 @@ async function identify(
 ): Promise<ProcessIdentity> {
   const pid = shim.child.pid ?? 0;
   const row = readRow(pid);
-  if (row) return { name: spec.name, pid, startTime: String(row.startTime), bootId, token };
+  if (row) {
+    const patience = spec.unbroken && { patienceMs: spec.timeoutMs };
+    return { name: spec.name, pid, startTime: String(row.startTime), bootId, token, ...patience };
+  }
   await holdBack(shim);
   throw new CannotRunError(spec.argv[0] ?? '', 'its process cannot be seen in /proc');
 }
@@ -163,13 +178,16 @@ async function follow(following: Following): Promise<ProcessResult> {
   await within(DRAIN_MS_MAX, ending.clock, Promise.all([stdout.closed, stderr.closed]));
   const survivors = ended ? 0 : await countSurvivors(identity, known, ending.clock);
   for (const stream of [shim.stdout, shim.stderr]) letFlow(stream);
+  const stdoutTail = spec.unbroken ? await tailOf(spec.unbroken.outputPath, spec) : stdout.tail.text();
   const stderrTail = stderr.tail.text();
-  const refusal = ended ? undefined : refusalIn(exit.exitCode, stderrTail, command);
+  const refusal = ended
+    ? undefined
+    : refusalIn(exit.exitCode, spec.unbroken ? stdoutTail : stderrTail, command);
   if (refusal !== undefined) throw new CannotRunError(spec.argv[0] ?? '', refusal);
   return {
     ...exit,
     ended,
-    stdoutTail: stdout.tail.text(),
+    stdoutTail,
     stderrTail,
     stderrLines: stderr.tail.lines(),
     survivors,
@@ -187,8 +205,8 @@ async function firstEnd({ spec, shim, signal, ending }: Following): Promise<Proc
   const aborted = new Promise<'abort'>((resolve) => {
     abort = () => resolve('abort');
   });
-  signal.addEventListener('abort', abort, { once: true });
-  if (signal.aborted) abort();
+  if (!spec.unbroken) signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted && !spec.unbroken) abort();
   try {
     return await Promise.race([shim.exited.then(() => null), aborted, timeout]);
   } finally {
@@ -203,6 +221,13 @@ function drain(stream: Readable, bytesMax: number): { tail: OutputTail; closed: 
   const tail = createOutputTail(bytesMax);
   stream.on('data', (chunk: Buffer) => tail.push(chunk));
   return { tail, closed: new Promise((resolve) => stream.once('close', resolve)) };
+}
+
+/** The last of what an unbroken program said, of both its outputs. */
+async function tailOf(path: string, { outputBytesMax }: ProcessSpec): Promise<string> {
+  const tail = createOutputTail(outputBytesMax);
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) tail.push(chunk);
+  return tail.text();
 }
 
 /** What survives may go on writing: its pipe stays open and is read to nowhere, and holds nothing of ours up. */

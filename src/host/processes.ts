@@ -32,6 +32,11 @@ export interface ProcessSpec {
   graceMs: number;
   /** Kept of each of stdout and stderr; the last bytes win. */
   outputBytesMax: number;
+  /**
+   * For what must not be stopped in its middle (dpkg): neither an abort nor a fence ends it, both wait for its end, for
+   * `timeoutMs` at most. Both outputs go to this file, since a pipe would break, and it with it, when the agent dies.
+   */
+  unbroken?: { outputPath: string };
 }
 
 /** Plain JSON: it stands in a journal record. */
@@ -43,6 +48,8 @@ export interface ProcessIdentity {
   bootId: string;
   /** Random; in the environment of the program, so that escapees of `setsid` are found. */
   token: string;
+  /** It is `unbroken`: a fence waits for its end for so long before it ends it. */
+  patienceMs?: number;
 }
 
 export interface ProcessResult {

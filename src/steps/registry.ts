@@ -2,6 +2,7 @@ import type { PlanStep } from '../document/plan.ts';
 import { check } from './check.ts';
 import { downloadFile } from './download-file.ts';
 import { extractArchive } from './extract-archive.ts';
+import { packageStep } from './packages/package-step.ts';
 import { removeFile } from './remove-file.ts';
 import { restartServices } from './restart-services.ts';
 import { runCommand } from './run-command.ts';
@@ -23,6 +24,8 @@ const STEP_TYPES: { [T in PlanStep['type']]: StepType<Extract<PlanStep, { type: 
   stopServices,
   restartServices,
   extractArchive,
+  installPackages: packageStep,
+  removePackages: packageStep,
   check,
 };
 

@@ -12,8 +12,9 @@ import type { Systemd } from '../host/systemd.ts';
 export interface StepType<S extends PlanStep = PlanStep> {
   /** Reads only, for all steps, before anything is promised: what it would be worth and what cannot be had. */
   survey(step: S, context: StepContext): Promise<StepSurvey>;
-  /** Takes the before-image of everything in `step.touches`, durably. Called once; its result is never replaced. */
-  prepare(step: S, context: StepContext): Promise<Prepared>;
+  /** Takes the before-image of everything in `step.touches`, durably. Called once; its result is never replaced.
+   * Where `signal` aborts it may give up; it is called again, or the job turns back, as if it had not begun. */
+  prepare(step: S, context: StepContext, signal?: AbortSignal): Promise<Prepared>;
   /** Does the work; its own writes are durable when it resolves with `ok`. */
   do(
     step: S,

@@ -117,6 +117,47 @@ export function processesContract(name: string, create: () => Promise<Processes>
       expect(await (await create()).fence(restored, 200)).toEqual({ ended: 0 });
     });
 
+    test('what is unbroken is ended by neither an abort nor a fence: both wait, and what it said is in its file', async () => {
+      const outputPath = `${mark}-output`;
+      const unbroken = { outputPath };
+      const stop = new AbortController();
+      const running = processes.run(
+        spec('echo begun; (sleep 1; echo more; sleep 0.2; echo end >&2; echo done > "$0")', { unbroken }),
+        () => Promise.resolve(),
+        stop.signal,
+      );
+      const begun = async (): Promise<boolean> => (await readFile(outputPath, 'utf8').catch(() => '')) !== '';
+      await until('its first word', begun);
+      stop.abort(new Error('stop'));
+      expect(await running).toMatchObject({ exitCode: 0, ended: null, stdoutTail: 'begun\nmore\nend\n' });
+      await rm(mark);
+      await rm(outputPath);
+
+      let identity: ProcessIdentity | undefined;
+      // A daemon that it leaves is not waited for.
+      const again = processes.run(
+        spec('setsid sleep 60 & echo begun; sleep 1; echo done > "$0"', { unbroken }),
+        (recorded) => {
+          identity = recorded;
+          return Promise.resolve();
+        },
+        never,
+      );
+      await until('its first word', begun);
+      await (await create()).fence(JSON.parse(JSON.stringify(identity)) as ProcessIdentity, 200);
+      expect(await readFile(mark, 'utf8')).toBe('done\n');
+      expect(await again).toMatchObject({ exitCode: 0 });
+      await rm(outputPath);
+    });
+
+    test('what is unbroken is ended all the same once its time is over', async () => {
+      const outputPath = `${mark}-output`;
+      const result = await run('sleep 60', { timeoutMs: 300, unbroken: { outputPath } });
+      expect(result).toMatchObject({ ended: 'timeout' });
+      expect(await alive()).toBe(false);
+      await rm(outputPath);
+    });
+
     test('an identity of another boot, or of a pid that is another process now, ends nothing', async () => {
       const innocent = { name: 'x', pid: process.pid, startTime: '1', bootId: 'another', token: 'none' };
       expect(await processes.fence(innocent, 100)).toEqual({ ended: 0 });
