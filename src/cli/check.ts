@@ -67,7 +67,12 @@ function described(steps: readonly PlanStep[], admission: Admission): string {
 
 function undoWords(step: PlanStep): string {
   const command = step.undo ? [`run ${step.undo.join(' ')}`] : [];
-  const paths = step.touches.length > 0 ? ['put its paths back, and compare them'] : [];
+  const paths = step.touches.some((id) => id.startsWith('path:'))
+    ? ['put its paths back, and compare them']
+    : [];
+  if (step.type === 'installPackages' || step.type === 'removePackages') {
+    return 'bring versions, selections, marks and conffiles back from archives that were secured before';
+  }
   if (step.type === 'check') return 'none needed';
   if ('units' in step) return 'start or stop what it stopped or started; restart behind all undos';
   return [...command, ...paths].join(', then ') || 'none';

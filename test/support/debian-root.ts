@@ -60,6 +60,7 @@ mkdir -p /run/lock
 rm -rf /var/lib/dpkg /var/lib/apt /var/cache/apt /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/preferences.d
 mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/lib/dpkg/triggers /var/lib/dpkg/alternatives
 mkdir -p /var/lib/apt/lists/partial /var/cache/apt/archives/partial /etc/apt/sources.list.d /srv
+touch /srv/.keep
 : > /var/lib/dpkg/status; : > /var/lib/dpkg/available
 rm -f /etc/apt/apt.conf.d/*
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d

@@ -26,10 +26,7 @@ export async function conffilePaths(
   if (old.length > 0) {
     const said = await ask(['dpkg-query', '-W', '-f', '${Conffiles}\\n', ...old.map(dpkgName)], work.context);
     if (said.exitCode !== 0) throw new Error(`cannot list conffiles: ${reasonOf(said)}`);
-    for (const line of said.stdout.split('\n')) {
-      const path = CONFFILE.exec(line)?.[1];
-      if (path !== undefined) named.add(path);
-    }
+    for (const path of conffilesIn(said.stdout)) named.add(path);
   }
   for (const arrival of arrivals) {
     // Ends with an error where the archive has none.
@@ -44,6 +41,11 @@ export async function conffilePaths(
   const real = new Set<string>();
   for (const path of named) for (const place of await placesOf(path)) real.add(place);
   return [...real].sort().flatMap((path) => VARIANTS.map((variant) => `${path}${variant}`));
+}
+
+/** What a `Conffiles` field of dpkg's status names. */
+export function conffilesIn(text: string): string[] {
+  return text.split('\n').flatMap((line) => CONFFILE.exec(line)?.[1] ?? []);
 }
 
 /** dpkg follows links on the way, and one that stands for the conffile itself; an image follows none. */

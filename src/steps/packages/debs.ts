@@ -30,9 +30,10 @@ function aptName({ name, version, architecture }: Exact): string {
 
 /** Fetches what the step will install; a reason where that cannot be had. */
 export async function fetchNew(arrivals: readonly Arrival[], work: Work): Promise<string | undefined> {
-  if (arrivals.length === 0) return undefined;
   const { new: directory } = work.files;
+  // apt wants it even where it only removes.
   await ensureDirectory(work.context.disk, join(directory, 'partial'));
+  if (arrivals.length === 0) return undefined;
   const argv = [...APT_GET, 'download', '--', ...arrivals.map(aptName)];
   const said = await ask(argv, work.context, { signal: work.signal, cwd: directory, limitMs: work.limitMs });
   if (said.exitCode !== 0) return `cannot fetch the packages: ${reasonOf(said)}`;

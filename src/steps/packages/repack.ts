@@ -1,7 +1,8 @@
 import { basename, dirname, join } from 'node:path';
-import { ensureDirectory, readFileBounded, removeTree, writeFileAtomic } from '../../store/atomic-file.ts';
+import { ensureDirectory, removeTree, writeFileAtomic } from '../../store/atomic-file.ts';
 import { copyEntry } from '../fingerprint.ts';
 import { ask, reasonOf, type Work } from './apt.ts';
+import { conffilesIn } from './conffiles.ts';
 import type { PackageState } from './database.ts';
 import { dpkgName } from './debs.ts';
 
@@ -80,7 +81,7 @@ async function writeControl(state: PackageState, tree: string, work: Work): Prom
   const control = join(tree, 'DEBIAN', 'control');
   await removeTree(context.disk, control);
   await writeText(control, withoutStatus(status.stdout), work);
-  await dropMissingConffiles(tree, work);
+  await writeConffiles(status.stdout, tree, work);
   return undefined;
 }
 
@@ -91,22 +92,15 @@ function withoutStatus(stanza: string): string {
 }
 
 /** An archive cannot name a conffile that it does not hold; one that was deleted stays deleted. */
-async function dropMissingConffiles(tree: string, work: Work): Promise<void> {
-  const { disk } = work.context;
-  const path = join(tree, 'DEBIAN', 'conffiles');
-  if (!(await disk.lstat(path))) return;
-  const lines = (await readText(path, work)).split('\n').filter((line) => line.startsWith('/'));
+async function writeConffiles(stanza: string, tree: string, work: Work): Promise<void> {
   const held: string[] = [];
-  for (const line of lines) if ((await disk.lstat(join(tree, line)))?.kind === 'file') held.push(line);
-  await removeTree(disk, path);
-  if (held.length > 0) await writeText(path, `${held.join('\n')}\n`, work);
-}
-
-const CONTROL_BYTES_MAX = 4 * 1024 * 1024;
-
-async function readText(path: string, { context }: Work): Promise<string> {
-  const bytes = await readFileBounded(context.disk, path, CONTROL_BYTES_MAX);
-  return Buffer.from(bytes ?? []).toString();
+  for (const path of conffilesIn(stanza)) {
+    if ((await work.context.disk.lstat(join(tree, path)))?.kind === 'file') held.push(path);
+  }
+  if (held.length === 0) return;
+  const conffiles = join(tree, 'DEBIAN', 'conffiles');
+  await removeTree(work.context.disk, conffiles);
+  await writeText(conffiles, `${held.join('\n')}\n`, work);
 }
 
 async function writeText(path: string, text: string, { context }: Work): Promise<void> {

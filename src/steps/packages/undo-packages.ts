@@ -3,7 +3,7 @@ import type { ResourceId } from '../../document/plan.ts';
 import { readFileBounded } from '../../store/atomic-file.ts';
 import { undoPaths } from '../paths.ts';
 import type { Attempt, StepType, UndoOutcome } from '../step.ts';
-import { APT_GET, awaitFormer, awaitLock, change, reasonOf, type Work, workOf } from './apt.ts';
+import { APT_GET, ask, awaitFormer, awaitLock, change, reasonOf, type Work, workOf } from './apt.ts';
 import { imageContext } from './conffiles.ts';
 import {
   auditOf,
@@ -91,13 +91,37 @@ async function restoreSet(images: ReadonlyMap<ResourceId, PackageImage>, work: W
       ...first.removals.map((name) => `${name}-`),
     ]);
   }
-  const second = await tasksOf(images, work);
-  if (second.archives.length > 0) await run([...DPKG, '--unpack', '--', ...second.archives]);
-  if (second.removals.length > 0) await run([...DPKG, '--remove', '--', ...second.removals]);
-  if (second.archives.length > 0 || second.pending) await run([...DPKG, '--configure', '-a']);
+  await force(await tasksOf(images, work), run);
+  const stuck = await tasksOf(images, work);
+  if (stuck.archives.length > 0 || stuck.removals.length > 0) {
+    await dropScripts(images, work);
+    await force(stuck, run);
+  }
   const purged = await goneOf(images, work);
   if (purged.length > 0) await run([...DPKG, '--purge', '--', ...purged]);
   return reasons;
+}
+
+async function force(tasks: Tasks, run: (argv: readonly string[]) => Promise<void>): Promise<void> {
+  const { archives, removals, pending } = tasks;
+  if (archives.length > 0) await run([...DPKG, '--unpack', '--', ...archives]);
+  if (removals.length > 0) await run([...DPKG, '--remove', '--', ...removals]);
+  if (archives.length > 0 || pending) await run([...DPKG, '--configure', '-a']);
+}
+
+/**
+ * The last resort: a version that the job brought refuses to go, since its own prerm or postrm fails. It goes without
+ * them; what was there before keeps its scripts.
+ */
+async function dropScripts(images: ReadonlyMap<ResourceId, PackageImage>, { context }: Work): Promise<void> {
+  const database = await readDatabase(context);
+  for (const [id, { before }] of images) {
+    const now = database.get(id);
+    if (!isPresent(now) || now.version === before?.version) continue;
+    const said = await ask(['dpkg-query', '--control-path', dpkgName(now)], context);
+    const scripts = said.stdout.split('\n').filter((path) => /^\/.*\.(prerm|postrm)$/.test(path));
+    for (const path of scripts) await context.disk.unlink(path);
+  }
 }
 
 const ANYHOW = ['--allow-downgrades', '--allow-change-held-packages', '--allow-remove-essential'];
