@@ -102,7 +102,7 @@ export async function createDebianRoot(): Promise<DebianRoot> {
   });
   const inside = ['nsenter', '--target', String(holder.pid), '--mount', '--root', '--wd=/'];
   const sh = async (script: string): Promise<string> => {
-    const [program = '', ...args] = [...inside, 'sh', '-ec', script];
+    const [program, ...args] = [...inside, 'sh', '-ec', script];
     const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
     return (await run(program, args, { env, maxBuffer: 64 * 1024 * 1024 })).stdout;
   };

@@ -76,7 +76,7 @@ export async function createPackageDevice(
       await kill();
     },
     async start() {
-      const [program = '', ...args] = [...root.inside, process.execPath, MAIN, 'run', '--config', config];
+      const [program, ...args] = [...root.inside, process.execPath, MAIN, 'run', '--config', config];
       child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
       for (const stream of [child.stdout, child.stderr]) {
         stream?.on('data', (chunk: Buffer) => {

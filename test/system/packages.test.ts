@@ -283,7 +283,7 @@ async function holdLock(): Promise<ChildProcess> {
   const hold =
     'import fcntl, sys, time; f = open("/var/lib/dpkg/lock-frontend", "w"); fcntl.lockf(f, fcntl.LOCK_EX); ' +
     'open(sys.argv[1], "w"); time.sleep(1000)';
-  const [program = '', ...args] = [...device.inside, '/usr/bin/python3', '-c', hold, held];
+  const [program, ...args] = [...device.inside, '/usr/bin/python3', '-c', hold, held];
   const holder = spawn(program, args, { stdio: 'ignore' });
   await device.mark('held');
   return holder;
