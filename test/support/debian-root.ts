@@ -44,9 +44,13 @@ export interface TestPackage {
 const SETUP = `
 set -e
 base=$1
-mount -t tmpfs tmpfs "$base/top"
-mkdir "$base/top/upper" "$base/top/work" "$base/top/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$base/top/upper,workdir=$base/top/work" "$base/top/root"
+top="$base/top"
+view() {
+  mkdir "$top/upper" "$top/work" "$top/root"
+  mount -t overlay overlay -o "lowerdir=/,upperdir=$top/upper,workdir=$top/work$1" "$top/root"
+}
+# On one file system with the root, files and directories have one device number; not every root can be written beside.
+view "" 2>/dev/null || { mount -t tmpfs tmpfs "$top"; view ,xino=on; }
 for each in proc sys dev; do mount --rbind "/$each" "$base/top/root/$each"; done
 mount -t tmpfs tmpfs "$base/top/root/run"
 mount --bind "$base/shared" "$base/top/root$base/shared"

@@ -33,7 +33,7 @@ export interface PackageDevice extends DebianRoot {
 }
 
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
-const LIMIT_MS = 120_000;
+const LIMIT_MS = 90_000;
 let devices = 0;
 
 export async function createPackageDevice(
@@ -117,7 +117,12 @@ export async function createPackageDevice(
           () => true,
           () => false,
         );
-      await until(`${name}\n${log.slice(-3000)}`, there, LIMIT_MS, 50);
+      try {
+        await until(name, there, LIMIT_MS, 50);
+      } catch (error) {
+        const execution = JSON.stringify(simulator.service.execution(thing, jobId, 1));
+        throw new Error(`${(error as Error).message}\n${execution}\n${log.slice(-4000)}`);
+      }
     },
     log: () => log,
     async end() {
