@@ -13,6 +13,7 @@ const MAY: Record<string, readonly string[]> = {
   steps: ['document', 'store', 'host'],
   jobs: ['transport', 'host'],
   execution: ['document', 'steps', 'store', 'host'],
+  provisioning: ['store', 'transport', 'host'],
   receipts: ['store', 'jobs', 'transport', 'host'],
   agent: ['execution', 'document', 'steps', 'jobs', 'transport', 'receipts', 'store', 'host'],
 };

@@ -8,13 +8,13 @@ import { nodeDisk } from '../host/node-disk.ts';
 import { createProcessGroups } from '../host/process-group.ts';
 import { createSystemd } from '../host/systemd.ts';
 import { CommandFailed } from './command-failed.ts';
-import { agentSettings, readConfig, readText, stepSettings } from './settings.ts';
+import { agentSettings, deviceFacts, readConfig, readText, stepSettings } from './settings.ts';
 
 /** `evenkeel check DOCUMENT`: what a job would do here, and what its undo would be worth. Reads only. */
 export async function check(path: string, options: { config?: string; json?: boolean }): Promise<void> {
   const config = readConfig(options.config);
   const document = parse(path);
-  const facts = { thing: config.thing };
+  const facts = deviceFacts(config);
   const settings = agentSettings(config, options.config);
   const processes = createProcessGroups({ clock: systemClock, bootId: await bootId() });
   const admission = await admit(document, {
@@ -73,6 +73,7 @@ function undoWords(step: PlanStep): string {
   if (step.type === 'installPackages' || step.type === 'removePackages') {
     return 'bring versions, selections, marks and conffiles back from archives that were secured before';
   }
+  if (step.type === 'rotateCertificate') return 'the old certificate, until the commit';
   if (step.type === 'check') return 'none needed';
   if ('units' in step) return 'start or stop what it stopped or started; restart behind all undos';
   return [...command, ...paths].join(', then ') || 'none';

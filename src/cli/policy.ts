@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import { jobsFilters, jobsPrefix, requestTopics } from '../jobs/topics.ts';
+import { provisioningTopics } from '../provisioning/requests.ts';
 import { CommandFailed } from './command-failed.ts';
 import { readConfig } from './settings.ts';
 
@@ -33,11 +34,22 @@ export const POLICY_CHARS_MAX = 2048;
 /** One policy for all things whose client id is their name, and whose certificate is attached to them. */
 const THING_VARIABLE = '${iot:Connection.Thing.ThingName}';
 
-type Uses = Pick<Config, 'thing' | 'receipts'> & { connection: Pick<Config['connection'], 'clientId'> };
+type Uses = Pick<Config, 'thing' | 'receipts'> & {
+  connection: Pick<Config['connection'], 'clientId'>;
+  /** Absent: nothing but jobs. */
+  provisioning?: Config['provisioning'];
+};
 
 /** What the agent does of each kind: client id, topics, filters, topics. */
-export function usesOf({ thing, connection, receipts }: Uses): Record<PolicyAction, readonly string[]> {
+export function usesOf({
+  thing,
+  connection,
+  receipts,
+  provisioning,
+}: Uses): Record<PolicyAction, readonly string[]> {
   const topics = requestTopics(thing);
+  const { rotationTemplate: template, keys = 'device' } = provisioning ?? {};
+  const rotation = template === undefined ? [] : provisioningTopics(template, keys);
   const shadow = receipts.shadow ? [topics.receiptShadow] : [];
   return {
     'iot:Connect': [connection.clientId ?? thing],
@@ -47,10 +59,15 @@ export function usesOf({ thing, connection, receipts }: Uses): Record<PolicyActi
       topics.update('*'),
       ...shadow,
       ...(receipts.topic === undefined ? [] : [receipts.topic]),
+      ...rotation,
     ],
-    'iot:Subscribe': jobsFilters(thing),
+    'iot:Subscribe': [...jobsFilters(thing), ...rotation.map((topic) => `${topic}/+`)],
     // Nothing comes but by a filter or as the answer to a request (T4); naming each again would fill the policy.
-    'iot:Receive': [`${jobsPrefix(thing)}*`, `${topics.receiptShadow}/*`],
+    'iot:Receive': [
+      `${jobsPrefix(thing)}*`,
+      `${topics.receiptShadow}/*`,
+      ...rotation.map((topic) => `${topic}/*`),
+    ],
   };
 }
 
@@ -112,7 +129,12 @@ export function policy(options: PolicyOptions): void {
     ...(account !== undefined && { account }),
   });
   const uses = options.fleet
-    ? { thing: THING_VARIABLE, connection: {}, receipts: fleetReceipts(config) }
+    ? {
+        thing: THING_VARIABLE,
+        connection: {},
+        receipts: fleetReceipts(config),
+        provisioning: config.provisioning,
+      }
     : config;
   const document = iotPolicy(uses, place);
   process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);

@@ -2,7 +2,6 @@ import type { Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type AgentDeps, createAgent } from '../agent/agent.ts';
 import { beginLife, watchLife } from '../agent/life.ts';
-import type { Config } from '../config/config.ts';
 import { bootId, machineId, uptimeMs } from '../host/boot.ts';
 import { systemClock } from '../host/clock.ts';
 import { createLog } from '../host/log.ts';
@@ -16,13 +15,24 @@ import { openOutbox } from '../receipts/outbox.ts';
 import { readRefusals, writeRefusals } from '../receipts/refusals.ts';
 import { JournalFailed } from '../store/journal.ts';
 import { acquireStateLock, checkStateDirectory } from '../store/state-lock.ts';
-import type { Transport } from '../transport/port.ts';
-import type { TransportDeps } from '../transport/transport.ts';
+import type { TransportTls } from '../transport/port.ts';
+import { askForCertificate, wantsCertificate } from './certificate.ts';
 import { CommandFailed } from './command-failed.ts';
 import { controlCommands } from './control/commands.ts';
 import { LinkWatch } from './control/link-watch.ts';
 import { serveControl } from './control/server.ts';
-import { agentSettings, HEALTHY_AFTER_MS, readConfig, stepSettings, transportOptions } from './settings.ts';
+import { openTransport } from './open-transport.ts';
+import { createCertificates } from './rotation.ts';
+import {
+  agentSettings,
+  deviceFacts,
+  HEALTHY_AFTER_MS,
+  readConfig,
+  stepSettings,
+  tlsOptions,
+  transportOptions,
+  withGivenThing,
+} from './settings.ts';
 import { packageVersion } from './version.ts';
 
 /**
@@ -31,11 +41,25 @@ import { packageVersion } from './version.ts';
  */
 export async function run(options: { config?: string }, onRecord?: AgentDeps['onRecord']): Promise<void> {
   const configPath = options.config === undefined ? undefined : resolve(options.config);
-  const config = readConfig(configPath);
+  const configured = readConfig(configPath);
+  const { directory: stateDirectory } = configured.state;
+  await checkStateDirectory(nodeDisk, stateDirectory).catch(asFailure);
+  let serve = (socket: Socket): void => void socket.destroy();
+  const lock = await acquireStateLock(nodeDisk, stateDirectory, (socket) => serve(socket)).catch(asFailure);
+  const rootLog = createLog(configured.logLevel);
+  // Before anything that depends on the name of the thing.
+  if (wantsCertificate(configured)) await askForCertificate(configured, rootLog).catch(asFailure);
+  const config = withGivenThing(configured);
   const settings = agentSettings(config, configPath);
-  const log = createLog(config.logLevel).child({ thing: config.thing });
+  const log = rootLog.child({ thing: config.thing });
   const linkWatch = new LinkWatch(systemClock);
-  const transport = await openTransport(config, {
+  let usedTls: TransportTls | undefined;
+  const currentTls = (): TransportTls => {
+    usedTls = tlsOptions(config);
+    return usedTls;
+  };
+  const linkOptions = { ...transportOptions(config), currentTls };
+  const transport = await openTransport(config.connection.transport, linkOptions, {
     clock: systemClock,
     log: (event, fields) => {
       linkWatch.heard(event, fields);
@@ -43,11 +67,6 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     },
   }).catch(asFailure);
   const [boot, machine] = await Promise.all([bootId(), machineId()]);
-  await checkStateDirectory(nodeDisk, settings.stateDirectory).catch(asFailure);
-  let serve = (socket: Socket): void => void socket.destroy();
-  const lock = await acquireStateLock(nodeDisk, settings.stateDirectory, (socket) => serve(socket)).catch(
-    asFailure,
-  );
 
   const jobs = createJobsClient(transport, config.thing, {
     clock: systemClock,
@@ -77,6 +96,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   });
   const processes = createProcessGroups({ clock: systemClock, bootId: boot, log });
   const systemd = createSystemd();
+  const certificates = await createCertificates(config, transport, () => usedTls, log);
   const agent = createAgent({
     settings,
     transport,
@@ -95,8 +115,9 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
       key,
       directory,
       settings: stepSettings(config),
+      ...(certificates && { certificates }),
     }),
-    facts: { thing: config.thing },
+    facts: deviceFacts(config),
     bootId: boot,
     machineId: machine,
     agentVersion: packageVersion(),
@@ -156,14 +177,6 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   log.info({}, 'drained');
   // The CRT keeps a process alive until the collector has found its clients, if it ever does.
   if (config.connection.transport === 'aws-sdk') process.exit();
-}
-
-/** Loads the library that is used here, and not the other one. */
-async function openTransport(config: Config, deps: TransportDeps): Promise<Transport> {
-  const options = transportOptions(config);
-  if (config.connection.transport === 'aws-sdk')
-    return (await import('../transport/crt.ts')).createCrtTransport(options, deps);
-  return (await import('../transport/mqttjs.ts')).createMqttjsTransport(options, deps);
 }
 
 function asFailure(error: unknown): never {

@@ -1,9 +1,14 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { AgentSettings } from '../agent/agent.ts';
 import { type Config, defaultConfig } from '../config/config.ts';
 import { CREDENTIAL_KEYS, type CredentialKey, credentialFile, pinFile } from '../config/credentials.ts';
 import { loadConfig } from '../config/load.ts';
+import { CREDENTIAL_LINK, type DeviceFacts } from '../document/document.ts';
 import { jobsFilters } from '../jobs/topics.ts';
+import { CURRENT } from '../provisioning/credentials.ts';
+import { credentialsDirectory, givenCredential } from '../provisioning/given.ts';
+import { provisioningFilters } from '../provisioning/requests.ts';
 import type { StepSettings } from '../steps/step.ts';
 import type { Pkcs11Key, TransportOptions, TransportTls } from '../transport/port.ts';
 import { CommandFailed } from './command-failed.ts';
@@ -20,13 +25,19 @@ const PUBLISH_RATE = { perSecond: 30, burst: 20 };
 
 /** Reads a config file; without one, the defaults. Throws with every problem and its place. */
 export function readConfig(path: string | undefined): Config {
-  if (path === undefined) return defaultConfig();
+  if (path === undefined) return withGivenThing(defaultConfig());
   const read = loadConfig(readText(path));
-  if (read.ok) return read.config;
+  if (read.ok) return withGivenThing(read.config);
   const lines = read.problems.map(({ line, column, path: key, reason }) =>
     key === '' ? `${path}:${line}:${column}: ${reason}` : `${path}:${line}:${column}: ${key}: ${reason}`,
   );
   throw new CommandFailed(lines.join('\n'));
+}
+
+/** A device that was provisioned has the thing that its certificate was registered for. */
+export function withGivenThing(config: Config): Config {
+  const thing = givenCredential(config.state.directory)?.thingName;
+  return thing === undefined ? config : { ...config, thing };
 }
 
 export function readText(path: string): string {
@@ -41,6 +52,7 @@ export function agentSettings(config: Config, configPath: string | undefined): A
   const { connection, state, jobs, steps, undo, commit } = config;
   const own = [
     configPath,
+    credentialLink(config),
     ...CREDENTIAL_KEYS.map((key) => credentialOf(config, key)),
     connection.pkcs11?.library,
     pinFileOf(config),
@@ -95,6 +107,28 @@ export function stepSettings({ steps, policy }: Config): StepSettings {
   };
 }
 
+/** All that the agent listens to: at most eight, one SUBSCRIBE packet (L20). */
+export function agentFilters({ thing, provisioning }: Pick<Config, 'thing' | 'provisioning'>): string[] {
+  const { rotationTemplate, keys } = provisioning;
+  return [
+    ...jobsFilters(thing),
+    ...(rotationTemplate === undefined ? [] : provisioningFilters(rotationTemplate, keys)),
+  ];
+}
+
+/** The link to the credential in use, on a device that can be given another one. */
+export function credentialLink({ provisioning, connection, state }: Config): string | undefined {
+  // What a token has is its owner's to replace.
+  if (provisioning.rotationTemplate === undefined || connection.pkcs11) return undefined;
+  return join(credentialsDirectory(state.directory), CURRENT);
+}
+
+/** What a document is read with. */
+export function deviceFacts(config: Config): DeviceFacts {
+  const link = credentialLink(config);
+  return { thing: config.thing, ...(link !== undefined && { [CREDENTIAL_LINK]: link }) };
+}
+
 export function transportOptions(config: Config): AgentTransportOptions {
   const { connection } = config;
   const { username, password } = connection;
@@ -102,7 +136,7 @@ export function transportOptions(config: Config): AgentTransportOptions {
   return {
     url: connection.url,
     clientId: connection.clientId ?? config.thing,
-    filters: jobsFilters(config.thing),
+    filters: agentFilters(config),
     keepAliveSeconds: connection.keepAliveSeconds,
     connectTimeoutMs: connection.connectTimeoutSeconds * SECOND_MS,
     publishQueueMax: PUBLISH_QUEUE_MAX,
@@ -114,6 +148,7 @@ export function transportOptions(config: Config): AgentTransportOptions {
       healthyAfterMs: HEALTHY_AFTER_MS,
     },
     tls: tlsOptions(config),
+    currentTls: () => tlsOptions(config),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
     ...(proxy !== undefined && { proxy }),
@@ -121,8 +156,13 @@ export function transportOptions(config: Config): AgentTransportOptions {
   };
 }
 
-/** The file of a certificate, key or CA, wherever the configuration or the service manager has it. */
-export function credentialOf({ connection }: Config, key: CredentialKey): string | undefined {
+/**
+ * The file of a certificate, key or CA: what the device was given (provisioned, or by a job), and else what the
+ * configuration or the service manager has.
+ */
+export function credentialOf({ connection, state }: Config, key: CredentialKey): string | undefined {
+  const given = key === 'ca' || connection.pkcs11 ? undefined : givenCredential(state.directory);
+  if (given && key !== 'ca') return given[key];
   try {
     // The key is in the token, whatever the service manager has.
     if (key === 'privateKey' && connection.pkcs11 !== undefined) return undefined;

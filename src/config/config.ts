@@ -11,6 +11,10 @@ const path = z.string().regex(/^\//, 'must be an absolute path');
 const fileOrCredential = z
   .string()
   .regex(/^(\/|credential:(?!\.{1,2}$)[^/\0]{1,255}$)/, 'must be an absolute path or credential:NAME');
+const templateName = z
+  .string()
+  .regex(/^[0-9A-Za-z_-]{1,36}$/, 'must be a template name: 1 to 36 of a-z A-Z 0-9 _ -')
+  .optional();
 const seconds = (min: number, max: number) => z.number().min(min).max(max);
 const grade = z.enum(['full', 'bestEffort', 'none']);
 
@@ -108,6 +112,31 @@ export const configSchema = z.strictObject({
     .superRefine((connection, context) => {
       const message = keyProblem(connection);
       if (message !== undefined) context.addIssue({ code: 'custom', path: ['pkcs11'], message });
+    })
+    .prefault({}),
+  provisioning: z
+    .strictObject({
+      template: templateName.describe(
+        'Fleet provisioning template: a device without a certificate asks for its own at its first start.',
+      ),
+      claimCertificate: fileOrCredential
+        .optional()
+        .describe('Claim certificate (PEM) to ask with, likewise.'),
+      claimPrivateKey: fileOrCredential.optional().describe('Its private key (PEM), likewise.'),
+      parameters: z
+        .record(z.string().min(1).max(256), z.string().max(4096))
+        .default({})
+        .describe('Of the templates; "file:/etc/machine-id" is the text in that file.'),
+      keys: z
+        .enum(['device', 'cloud'])
+        .default('device')
+        .describe('Where the key is made; one of the device never leaves it.'),
+      rotationTemplate: templateName.describe(
+        'Template by which a job may give the device a new certificate (rotateCertificate).',
+      ),
+      connectWaitSeconds: seconds(1, 86_400)
+        .default(120)
+        .describe('How long a new certificate is tried before the claim is asked again.'),
     })
     .prefault({}),
   state: z

@@ -111,6 +111,7 @@ export const INPUTS = {
     packages: packages('Debian packages; what depends on them goes too.', 'names'),
     purge: flag('Their configuration goes too, once the job has succeeded.'),
   },
+  rotateCertificate: {},
   check: {
     command: command(`It holds when this ends with exit status 0. ${COMMAND}`),
     url: text('It holds when this answers with `status`.'),
@@ -136,6 +137,8 @@ export interface ActionFacts {
   index: number;
   /** Directory that the document names for its handlers. */
   directory: string | undefined;
+  /** The link to the credential in use, on a device that can be given another one. */
+  credentialLink: string | undefined;
 }
 
 /** One action, with all that its object says, whatever its type. */
@@ -197,6 +200,11 @@ const READERS: {
     type: 'removePackages',
     packages: words,
     purge,
+  }),
+  rotateCertificate: (action) => ({
+    ...base(action, 'full', action.credentialLink === undefined ? [] : [action.credentialLink]),
+    type: 'rotateCertificate',
+    ...(action.credentialLink !== undefined && { link: action.credentialLink }),
   }),
   check(action, input, at) {
     const what = checked(input, at);

@@ -9,6 +9,9 @@ export type { Problem } from './fields.ts';
 /** What `conditions` of a document are compared with. */
 export type DeviceFacts = Readonly<Record<string, string>>;
 
+/** The fact that is no name: where the link to the credential in use is, on a device that can be given another one. */
+export const CREDENTIAL_LINK = 'evenkeel:credentialLink';
+
 export type ReadDocument = { ok: true; plan: Plan } | { ok: false; problems: readonly Problem[] };
 
 const STEPS_MAX = 100;
@@ -45,7 +48,8 @@ export function readDocument(document: unknown, facts: DeviceFacts): ReadDocumen
     return { ok: false, problems: [{ path: '', reason: `deeper than ${DEPTH_MAX}` }] };
   const root = new Fields(document, '', problems);
   const operation = root.raw('operation') !== undefined && root.raw('steps') === undefined;
-  const steps = operation ? readOperation(root, problems) : readSteps(root);
+  const credentialLink = facts[CREDENTIAL_LINK];
+  const steps = operation ? readOperation(root, problems) : readSteps(root, credentialLink);
   readConditions(root, facts);
   checkOrder(steps, problems);
   const said = readShape(root, DOCUMENT);
@@ -62,7 +66,7 @@ export function readDocument(document: unknown, facts: DeviceFacts): ReadDocumen
   return problems.length > 0 ? { ok: false, problems } : { ok: true, plan: deepFreeze(plan) };
 }
 
-function readSteps(root: Fields): PlanStep[] {
+function readSteps(root: Fields, credentialLink: string | undefined): PlanStep[] {
   const version = root.raw('version');
   if (version !== '1.0' && version !== 1) root.wrong('version', 'must be "1.0"');
   const listed = root.objects('steps').map((step) => step.object('action'));
@@ -73,7 +77,9 @@ function readSteps(root: Fields): PlanStep[] {
     root.wrong('steps', `must name at most ${STEPS_MAX} steps`);
     return [];
   }
-  return actions.flatMap((action, index) => readAction(action, { index, directory: undefined }) ?? []);
+  return actions.flatMap(
+    (action, index) => readAction(action, { index, directory: undefined, credentialLink }) ?? [],
+  );
 }
 
 function readOperation(root: Fields, problems: Problem[]): PlanStep[] {
@@ -83,7 +89,11 @@ function readOperation(root: Fields, problems: Problem[]): PlanStep[] {
   const found: Problem[] = [];
   const input = { handler: operation, args, path };
   const action = { name: operation, type: 'runHandler', input, allowStdErr: root.raw('allowStdErr') };
-  const step = readAction(new Fields(action, '', found), { index: 0, directory: undefined });
+  const step = readAction(new Fields(action, '', found), {
+    index: 0,
+    directory: undefined,
+    credentialLink: undefined,
+  });
   // Named as they stand in this form, where there is no `input`.
   problems.push(...found.map(({ path: at, reason }) => ({ path: at.replace(/^input\./, ''), reason })));
   return step ? [{ ...step, path: 'operation' }] : [];

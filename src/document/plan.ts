@@ -46,6 +46,7 @@ export type PlanStep =
   | ExtractArchiveStep
   | InstallPackagesStep
   | RemovePackagesStep
+  | RotateCertificateStep
   | CheckStep;
 
 export type StepType = PlanStep['type'];
@@ -120,6 +121,13 @@ export interface SwitchLinkStep extends StepBase {
   type: 'switchLink';
   link: string;
   target: string;
+}
+
+/** A new key and certificate for the device, and the link to the ones in use. */
+export interface RotateCertificateStep extends StepBase {
+  type: 'rotateCertificate';
+  /** Absent where this device has nothing to rotate them with. */
+  link?: string;
 }
 
 /** Units of systemd: services, and with their suffix timers, sockets and the like. */

@@ -5,6 +5,7 @@ import { extractArchive } from './extract-archive.ts';
 import { packageStep } from './packages/package-step.ts';
 import { removeFile } from './remove-file.ts';
 import { restartServices } from './restart-services.ts';
+import { rotateCertificate } from './rotate-certificate.ts';
 import { runCommand } from './run-command.ts';
 import { runHandler } from './run-handler.ts';
 import { startServices } from './start-services.ts';
@@ -26,6 +27,7 @@ const STEP_TYPES: { [T in PlanStep['type']]: StepType<Extract<PlanStep, { type: 
   extractArchive,
   installPackages: packageStep,
   removePackages: packageStep,
+  rotateCertificate,
   check,
 };
 

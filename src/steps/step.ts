@@ -63,6 +63,24 @@ export interface StepContext {
   homeOf(path: string): string;
   /** The URL of a download as the cloud gives it now, with its query (J14: a presigned URL is never kept). */
   freshUrl(step: FetchingStep, signal: AbortSignal): Promise<string>;
+  /** Absent on a device that cannot be given another certificate. */
+  certificates?: Certificates;
+}
+
+/** The certificates of this device, and the cloud's way to another one. */
+export interface Certificates {
+  /**
+   * A new key with its certificate, registered, under this name in the directory of the link; durable, and not in use.
+   * One that was begun under the name is gone on with. Settles when nothing of it is under way any more.
+   */
+  obtain(
+    name: string,
+    signal: AbortSignal,
+  ): Promise<{ ok: true; certificateId: string } | { ok: false; reason: string }>;
+  /** Connects anew where the link stands on another certificate than the one in use. */
+  follow(): void;
+  /** Removes all but the one in use. */
+  prune(): Promise<void>;
 }
 
 /** What local configuration decides for steps. */

@@ -31,9 +31,16 @@ export async function createCrtTransport(
   const unable = unableWords(options, endpoint);
   if (unable !== undefined) throw new Error(`cannot use transport aws-sdk: ${unable}; transport mqttjs can`);
   const crt = await load();
-  const contexts = createTlsContexts(crt, options.tls ?? {}, alpnOf(endpoint, options.tls));
+  let { tls = {} } = options;
+  let contexts = createTlsContexts(crt, tls, alpnOf(endpoint, tls));
   return createTransport(options, deps, (settings, events) => {
-    const tlsContext = endpoint.secure ? contexts.current() : undefined;
+    const { tls: wanted = {} } = settings.options;
+    if (wanted.certificate !== tls.certificate) {
+      tls = wanted;
+      contexts = createTlsContexts(crt, tls, alpnOf(endpoint, tls));
+    }
+    const used = contexts;
+    const tlsContext = endpoint.secure ? used.current() : undefined;
     let accepted = false;
     const watched: ConnectionEvents = {
       ...events,
@@ -42,7 +49,7 @@ export async function createCrtTransport(
         events.accepted();
       },
       over(end) {
-        if (!accepted) contexts.doubt();
+        if (!accepted) used.doubt();
         events.over(end);
       },
     };

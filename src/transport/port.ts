@@ -71,6 +71,8 @@ export interface TransportOptions {
   /** `lostMs`: from how long the wait is drawn after a link that had lasted; absent, as after any failure. */
   backoff: { firstMs: number; lostMs?: number; maxMs: number; healthyAfterMs: number };
   tls?: TransportTls;
+  /** Asked before each connection, where a certificate may be replaced meanwhile; `tls` is what it says first. */
+  currentTls?(): TransportTls;
   /** HTTP proxy to tunnel through, `http://[user:password@]host:port`. */
   proxy?: string;
   username?: string;

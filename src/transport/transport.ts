@@ -147,13 +147,14 @@ class LastingTransport implements Transport {
   /** One connection, from its start to its end. */
   #connectOnce(): Promise<ConnectionEnd> {
     return new Promise((resolve) => {
-      const settings = {
-        options: this.#options,
-        endpoint: this.#endpoint,
-        version: this.#versions.current,
-        clock: this.#clock,
-      };
       try {
+        const { currentTls } = this.#options;
+        const settings = {
+          options: currentTls ? { ...this.#options, tls: currentTls() } : this.#options,
+          endpoint: this.#endpoint,
+          version: this.#versions.current,
+          clock: this.#clock,
+        };
         const connection = this.#open(settings, {
           accepted: () => this.#versions.accepted(),
           up: (facts) => this.#goUp(connection, facts),

@@ -10,6 +10,7 @@ import { until } from './until.ts';
 /** A device on this machine: a directory with an application, a site that serves its next version, and the agent. */
 
 const AT_RECORD = new URL('./agent-at-record.mjs', import.meta.url).pathname;
+const AT_WRITE = new URL('./agent-at-write.mjs', import.meta.url).pathname;
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
 const NEW_BINARY = Buffer.from('#!/bin/sh\necho version 2\n'.repeat(4096));
 
@@ -58,6 +59,8 @@ export interface Device {
   root: string;
   config: string;
   path(name: string): string;
+  /** Puts sections in place of those of its configuration. */
+  configure(change: Record<string, object | string>): Promise<void>;
   /** Every file and link of the device with its content, as lines; two that are equal are the same device. */
   files(): Promise<string[]>;
   start(): Promise<void>;
@@ -66,6 +69,8 @@ export interface Device {
    * there, and to false when `enough` says that it never will be.
    */
   startUntil(record: number, then: 'kill' | 'pause', enough: () => Promise<boolean>): Promise<boolean>;
+  /** The same for one that dies behind its n-th change of what lies below a directory of that name. */
+  startUntilWrite(directory: string, write: number, enough: () => Promise<boolean>): Promise<boolean>;
   /** Ends the agent's process and waits for its end. */
   stop(signal: NodeJS.Signals): Promise<number | null>;
   readonly running: boolean;
@@ -123,25 +128,37 @@ export async function createDevice(
     await once(launched, 'spawn');
     return launched;
   };
+  const reached = async (
+    launched: ChildProcess,
+    what: string,
+    enough: () => Promise<boolean>,
+  ): Promise<boolean> => {
+    let there = false;
+    const isThere = (): void => {
+      there = true;
+    };
+    launched.once('message', isThere);
+    launched.once('exit', isThere);
+    await until(what, async () => there || (await enough()));
+    return there;
+  };
   return {
     thing,
     root,
     config,
     path,
+    configure: (more) => fs.writeFile(config, stringify(Object.assign(values, more))),
     files: () => listed(join(root, 'device'), ''),
     async start() {
       await launch([MAIN, 'run', '--config', config]);
     },
     async startUntil(record, then, enough) {
       const launched = await launch([AT_RECORD, config, String(record), then]);
-      let there = false;
-      const reached = (): void => {
-        there = true;
-      };
-      launched.once('message', reached);
-      launched.once('exit', reached);
-      await until(`record ${record}`, async () => there || (await enough()));
-      return there;
+      return await reached(launched, `record ${record}`, enough);
+    },
+    async startUntilWrite(directory, write, enough) {
+      const launched = await launch([AT_WRITE, config, directory, String(write)]);
+      return await reached(launched, `write ${write}`, enough);
     },
     async stop(signal) {
       const ending = child;

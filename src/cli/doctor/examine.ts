@@ -2,6 +2,7 @@ import type { Config } from '../../config/config.ts';
 import { defaultConfig } from '../../config/config.ts';
 import { loadConfig } from '../../config/load.ts';
 import { readRefusals } from '../../receipts/refusals.ts';
+import { withGivenThing } from '../settings.ts';
 import { certificateChecks } from './certificate-checks.ts';
 import { type Finding, fail, ok, type Report, reportOf, type Section, skipped, warn } from './finding.ts';
 import type { DoctorHost } from './host.ts';
@@ -10,6 +11,7 @@ import { liveChecks } from './live-checks.ts';
 import { machineChecks } from './machine-checks.ts';
 import { mqttChecks } from './mqtt-checks.ts';
 import { endpointCheck, networkChecks } from './network-checks.ts';
+import { isUnprovisioned, provisioningCheck } from './provisioning-check.ts';
 import { findOwner, type Owner, stateChecks } from './state-checks.ts';
 import { clientCertificate, readCredentials, type Target, targetOf } from './target.ts';
 import { tlsChecks } from './tls-checks.ts';
@@ -40,7 +42,7 @@ export async function examine(
     );
     return reportOf([{ title: 'configuration', findings }]);
   }
-  const config = configPath === undefined ? defaultConfig() : loaded.config;
+  const config = withGivenThing(configPath === undefined ? defaultConfig() : loaded.config);
   const owner = await findOwner(config, host);
   const credentials = await readCredentials(config, host);
   const sections: Section[] = [
@@ -92,11 +94,13 @@ async function linkChecks(
   const keyInToken = config.connection.pkcs11 !== undefined;
   const { secure } = target.endpoint;
   const library = await libraryChecks(config);
-  const files = await certificateChecks(credentials, { secure, keyInToken }, host);
+  const provisioning = await provisioningCheck(config, host);
+  const unprovisioned = isUnprovisioned(config);
+  const files = unprovisioned ? [] : await certificateChecks(credentials, { secure, keyInToken }, host);
   const isFit = [...library, ...files].every(({ result }) => result !== 'fail');
   // The agent has it open, and its link shows whether it is well.
   const token = keyInToken && secure && isFit && owner.kind === 'none' ? [await tokenCheck(target)] : [];
-  const certificates = [...library, ...files, ...token];
+  const certificates = [...library, ...provisioning, ...files, ...token];
   const network = await networkChecks(target, host);
   const before = [endpoint, ...certificates, ...network.findings];
   if (owner.kind === 'agent') {
@@ -107,6 +111,7 @@ async function linkChecks(
   const tls = await tlsOf(target, host);
   const wrong = [...certificates, ...tls].find(({ result }) => result === 'fail');
   if (wrong) return [...before, ...tls, notReached('MQTT', `${wrong.name} failed`)];
+  if (unprovisioned) return [...before, ...tls, notReached('MQTT', 'the device has no certificate yet')];
   if (owner.kind === 'mute')
     return [...before, ...tls, notReached('MQTT', 'an agent may run, and its session would end')];
   return [...before, ...tls, ...(await mqttChecks(target, options, host))];

@@ -1,6 +1,7 @@
-import { jobsFilters, RECEIPT_SHADOW, requestTopics } from '../../jobs/topics.ts';
+import { RECEIPT_SHADOW, requestTopics } from '../../jobs/topics.ts';
 import { FAILURE_CODE_MIN, reasonWords } from '../../transport/reasons.ts';
 import { arnPlace, type PolicyAction, statementFor } from '../policy.ts';
+import { agentFilters } from '../settings.ts';
 import { explain } from './explain.ts';
 import { type Finding, fail, ok, skipped, warn } from './finding.ts';
 import type { DoctorHost } from './host.ts';
@@ -36,7 +37,7 @@ export async function mqttChecks(
       .catch((error: unknown) => error as Error);
     if (ended) return [...findings, clientIdInUse(target, ended)];
     findings.push(ok('client id', `nobody else took ${target.clientId} within ${HOLD_MS / 1000} s`));
-    for (const filter of jobsFilters(target.config.thing))
+    for (const filter of agentFilters(target.config))
       findings.push(await subscribeCheck(session, filter, target));
     findings.push(...(await requestChecks(session, target, options, host)));
   } catch (error) {
