@@ -5,6 +5,7 @@ import { readDocument } from '../../src/document/document.ts';
 import type { PlanStep } from '../../src/document/plan.ts';
 import { bootId } from '../../src/host/boot.ts';
 import { systemClock } from '../../src/host/clock.ts';
+import type { Disk } from '../../src/host/disk.ts';
 import { nodeDisk } from '../../src/host/node-disk.ts';
 import { createProcessGroups } from '../../src/host/process-group.ts';
 import { homesOf } from '../../src/steps/own-directory.ts';
@@ -30,7 +31,10 @@ export interface Bench {
 
 const ATTEMPT: Attempt = { number: 1, record: () => Promise.resolve() };
 
-export async function createBench(settings: Partial<StepContext['settings']> = {}): Promise<Bench> {
+export async function createBench(
+  settings: Partial<StepContext['settings']> = {},
+  disk: Disk = nodeDisk,
+): Promise<Bench> {
   // Not /tmp, where it may be tmpfs.
   const root = await fs.mkdtemp('/var/tmp/evenkeel-bench-');
   const path = (name: string): string => join(root, 'device', name);
@@ -38,7 +42,7 @@ export async function createBench(settings: Partial<StepContext['settings']> = {
   await fs.mkdir(join(root, 'execution'), { mode: 0o700 });
   const processes = createProcessGroups({ clock: systemClock, bootId: await bootId() });
   const context = (step: PlanStep): StepContext => ({
-    disk: nodeDisk,
+    disk,
     clock: systemClock,
     processes,
     systemd: noSystemd,
