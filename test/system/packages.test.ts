@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Simulator } from '../../src/simulator/index.ts';
 import { startTestCloud } from '../support/cloud.ts';
@@ -99,6 +100,20 @@ describe.skipIf(!hasDebianRoot)('packages', { timeout: 240_000 }, () => {
     expect(await device.sh('dpkg-query -W; ls -d /etc/app /srv/app 2>&1 | wc -l')).toBe('2\n');
   });
 
+  test('a mark that apt changes along the way comes back', async () => {
+    await device.sh('apt-mark auto app');
+    const before = await device.world();
+    device.createJob({ ...INSTALL, input: { packages: 'app=1.0' } }, waiting('later'));
+    await device.start();
+    await device.mark('later');
+    expect(await device.sh('apt-mark showauto; apt-mark showmanual')).toBe('app\n');
+    expect(await device.sh('apt-mark showauto')).toBe('');
+    device.cancel();
+    await device.closed();
+    expectSame(await device.world(), before);
+    expect(device.receipt()).toMatchObject({ outcome: 'rolledBack', deviceState: 'old', verified: true });
+  });
+
   test('a held package is refused, and nothing changes', async () => {
     await device.sh('apt-mark hold app');
     const before = await device.world();
@@ -151,7 +166,10 @@ describe.skipIf(!hasDebianRoot)('packages', { timeout: 240_000 }, () => {
     const slow = async (): Promise<string[]> => {
       const mark = device.marker('in-dpkg');
       await device.publish(
-        app('3.0', { depends: 'library', scripts: { [script]: `touch ${mark}; sleep 4` } }),
+        app('3.0', {
+          depends: 'library',
+          scripts: { [script]: `touch ${mark}; sleep 4; touch ${mark}-ended` },
+        }),
       );
       const before = await device.world();
       device.createJob(INSTALL, waiting('later'));
@@ -164,6 +182,7 @@ describe.skipIf(!hasDebianRoot)('packages', { timeout: 240_000 }, () => {
       const before = await slow();
       device.cancel();
       await device.closed();
+      expect(existsSync(device.marker('in-dpkg-ended'))).toBe(true);
       expectSame(await device.world(), before);
       expect(device.receipt()).toMatchObject({ outcome: 'rolledBack', deviceState: 'old', verified: true });
     });
@@ -174,6 +193,7 @@ describe.skipIf(!hasDebianRoot)('packages', { timeout: 240_000 }, () => {
       device.cancel();
       await device.start();
       await device.closed();
+      expect(existsSync(device.marker('in-dpkg-ended'))).toBe(true);
       expectSame(await device.world(), before);
       expect(device.receipt()).toMatchObject({ outcome: 'rolledBack', deviceState: 'old', verified: true });
     });
@@ -184,6 +204,7 @@ describe.skipIf(!hasDebianRoot)('packages', { timeout: 240_000 }, () => {
       device.cancel();
       await device.start();
       await device.closed();
+      expect(existsSync(device.marker('in-dpkg-ended'))).toBe(false);
       expectSame(await device.world(), before);
       expect(device.receipt()).toMatchObject({ outcome: 'rolledBack', deviceState: 'old', verified: true });
     });
