@@ -3,10 +3,10 @@ import { join, resolve } from 'node:path';
 import { type AgentDeps, createAgent } from '../agent/agent.ts';
 import { beginLife, watchLife } from '../agent/life.ts';
 import { bootId, machineId, uptimeMs } from '../host/boot.ts';
+import { chooseProcesses, createProcesses } from '../host/choose-processes.ts';
 import { systemClock } from '../host/clock.ts';
 import { createLog } from '../host/log.ts';
 import { nodeDisk } from '../host/node-disk.ts';
-import { createProcessGroups } from '../host/process-group.ts';
 import { createSystemd } from '../host/systemd.ts';
 import { createJobsClient } from '../jobs/client.ts';
 import { type ChannelDeps, shadowChannel, topicChannel } from '../receipts/channels.ts';
@@ -94,8 +94,9 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     refused: await readRefusals(nodeDisk, settings.stateDirectory),
     saveRefused: (refused) => writeRefusals(nodeDisk, settings.stateDirectory, refused),
   });
-  const processes = createProcessGroups({ clock: systemClock, bootId: boot, log });
   const systemd = createSystemd();
+  const chosen = await chooseProcesses(config.steps.processes, systemd, process.geteuid?.() ?? 0);
+  const processes = await createProcesses(chosen, systemd, { clock: systemClock, log });
   const certificates = await createCertificates(config, transport, () => usedTls, log);
   const agent = createAgent({
     settings,
@@ -160,7 +161,10 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   agent.start();
   transport.start(life.connectWithinMs);
   const { url, transport: library } = config.connection;
-  log.info({ version: packageVersion(), mode: config.mode, url, transport: library }, 'evenkeel runs');
+  log.info(
+    { version: packageVersion(), mode: config.mode, url, transport: library, processes: chosen.kind },
+    'evenkeel runs',
+  );
   try {
     await agent.done;
   } catch (error) {

@@ -191,6 +191,30 @@ export const configSchema = z.strictObject({
         .max(100)
         .default(3)
         .describe('Tries of a step that was interrupted.'),
+      processes: z
+        .enum(['auto', 'systemd', 'group'])
+        .default('auto')
+        .describe(
+          'How programs run: as transient services of systemd, or as process groups; auto knows which is possible.',
+        ),
+      memoryMegabytesMax: z
+        .number()
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .optional()
+        .describe('For all processes of a step together; needs systemd.'),
+      tasksMax: z
+        .number()
+        .int()
+        .min(2)
+        .max(1_000_000)
+        .optional()
+        .describe('Processes and threads of a step at a time; needs systemd.'),
+      noNewPrivileges: z
+        .boolean()
+        .default(true)
+        .describe('Programs under runAsUser gain no rights by setuid programs such as sudo.'),
       graceSeconds: seconds(0, 600).default(10).describe('Between TERM and KILL.'),
       outputBytesMax: z
         .number()

@@ -31,6 +31,7 @@ const CONTENT_CHARS_MAX = 32_768;
 const SIZE_BYTES_MAX = 2 ** 40;
 const CHECK_INTERVAL_SECONDS = 1;
 const HEALTH_SECONDS = 3;
+const MEGABYTE = 1_048_576;
 
 /** A handler and an operation: no path, so that it stays in its directory. */
 export const PLAIN_NAME = { regex: /^[A-Za-z0-9][A-Za-z0-9._-]*$/, words: 'must be a plain file name' };
@@ -58,6 +59,8 @@ export const ACTION = {
   undo: command('A command that undoes this step; it runs before the paths are put back.'),
   snapshotPaths: filePaths('Paths that the step may change: copied before, put back and compared after.'),
   sha256: sha256('Of a download (input.sha256 says the same).'),
+  memoryMegabytesMax: whole('For all its processes together; needs systemd.', 1, 1_000_000),
+  tasksMax: whole('Its processes and threads at a time; needs systemd.', 2, 1_000_000),
   allowStdErr: whole('More lines than this on stderr fail the step.', 0, 1_000_000),
 } satisfies Shape;
 
@@ -240,7 +243,7 @@ function base(
   targets: readonly string[],
   others: readonly ResourceId[] = [],
 ): StepBase {
-  const { name, runAsUser, timeoutSeconds, undo, snapshotPaths } = said;
+  const { name, runAsUser, timeoutSeconds, undo, snapshotPaths, memoryMegabytesMax, tasksMax } = said;
   const paths = [...new Set([...targets, ...snapshotPaths])];
   return {
     index,
@@ -251,6 +254,8 @@ function base(
     ignoreFailure: said.ignoreStepFailure,
     idempotent: said.idempotent,
     pivot: said.pivot,
+    ...(memoryMegabytesMax !== undefined && { memoryBytesMax: memoryMegabytesMax * MEGABYTE }),
+    ...(tasksMax !== undefined && { tasksMax }),
     ...(undo && { undo }),
     touches: [...paths.map((path) => `path:${path}`), ...others],
     grade: own === 'none' ? commandGrade(undo !== undefined, paths.length > 0) : own,

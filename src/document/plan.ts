@@ -68,6 +68,9 @@ export interface StepBase {
   pivot: boolean;
   /** Ends the boot that it is attempted in; it is done when the device has started again (design section 4). */
   endsBoot?: true;
+  /** Of all its processes together; where the device allows less, less. */
+  memoryBytesMax?: number;
+  tasksMax?: number;
   /** A command that undoes it; runs before the paths are restored. */
   undo?: readonly string[];
   /** All that the step may change: what it names itself, and its `snapshotPaths`. */

@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createReadStream } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { Readable, type Writable } from 'node:stream';
 import type { Clock } from './clock.ts';
-import { createOutputTail, type OutputTail } from './output-tail.ts';
 import { awaitGroup, type Ending, endFamily } from './process-ending.ts';
+import { drain, drained, firstEnd, letFlow, neverBegun, tailOf } from './process-run.ts';
 import { GO, refusalIn, type ShimCommand, shimCommand } from './process-shim.ts';
 import { findFamily, readRow } from './process-table.ts';
 import {
@@ -17,8 +16,6 @@ import {
 } from './processes.ts';
 import { type FindUser, findUser } from './users.ts';
 
-/** How long the pipes may stay open after the program's end: what it left running may hold them for ever. */
-const DRAIN_MS_MAX = 300;
 /** Children that are just ending with the program are not survivors. */
 const SURVIVOR_LOOK_MS = 50;
 const SURVIVED_RUNS_MAX = 256;
@@ -103,18 +100,6 @@ interface Following {
   ending: Ending;
 }
 
-function neverBegun(): ProcessResult {
-  return {
-    exitCode: null,
-    signal: null,
-    ended: 'abort',
-    stdoutTail: '',
-    stderrTail: '',
-    stderrLines: 0,
-    survivors: 0,
-  };
-}
-
 async function startShim(spec: ProcessSpec, { file, args, cwd, env }: ShimCommand): Promise<Shim> {
   const name = spec.argv[0] ?? '';
   let output: FileHandle | undefined;
@@ -167,15 +152,15 @@ async function holdBack(shim: Shim): Promise<void> {
 }
 
 async function follow(following: Following): Promise<ProcessResult> {
-  const { spec, command, shim, identity, known, ending } = following;
+  const { spec, command, shim, identity, signal, known, ending } = following;
   const stdout = drain(shim.stdout, spec.outputBytesMax);
   const stderr = drain(shim.stderr, spec.outputBytesMax);
-  const ended = await firstEnd(following);
+  const ended = await firstEnd(spec, shim.exited, signal, ending.clock);
   // Before the drain: here, what left both leader and token behind is still found by the number of their group.
   await findFamily(identity, known, ended === null);
   if (ended) await endFamily(identity, spec.graceMs, known, ending);
   const exit = await shim.exited;
-  await within(DRAIN_MS_MAX, ending.clock, Promise.all([stdout.closed, stderr.closed]));
+  await drained([stdout, stderr], ending.clock);
   const survivors = ended ? 0 : await countSurvivors(identity, known, ending.clock);
   for (const stream of [shim.stdout, shim.stderr]) letFlow(stream);
   const stdoutTail = spec.unbroken ? await tailOf(spec.unbroken.outputPath, spec) : stdout.tail.text();
@@ -194,60 +179,8 @@ async function follow(following: Following): Promise<ProcessResult> {
   };
 }
 
-/** Why the program must be ended by us; `null` once it has ended by itself. */
-async function firstEnd({ spec, shim, signal, ending }: Following): Promise<ProcessResult['ended']> {
-  const over = new AbortController();
-  const timeout = ending.clock.sleep(spec.timeoutMs, over.signal).then(
-    () => 'timeout' as const,
-    () => null,
-  );
-  let abort = (): void => undefined;
-  const aborted = new Promise<'abort'>((resolve) => {
-    abort = () => resolve('abort');
-  });
-  if (!spec.unbroken) signal.addEventListener('abort', abort, { once: true });
-  if (signal.aborted && !spec.unbroken) abort();
-  try {
-    return await Promise.race([shim.exited.then(() => null), aborted, timeout]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-    over.abort();
-    await timeout;
-  }
-}
-
-/** Reads at the program's own speed and keeps only the tail, so that it is never blocked and we never grow. */
-function drain(stream: Readable, bytesMax: number): { tail: OutputTail; closed: Promise<unknown> } {
-  const tail = createOutputTail(bytesMax);
-  stream.on('data', (chunk: Buffer) => tail.push(chunk));
-  return { tail, closed: new Promise((resolve) => stream.once('close', resolve)) };
-}
-
-/** The last of what an unbroken program said, of both its outputs. */
-async function tailOf(path: string, { outputBytesMax }: ProcessSpec): Promise<string> {
-  const tail = createOutputTail(outputBytesMax);
-  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) tail.push(chunk);
-  return tail.text();
-}
-
-/** What survives may go on writing: its pipe stays open and is read to nowhere, and holds nothing of ours up. */
-function letFlow(stream: Readable): void {
-  stream.removeAllListeners('data');
-  stream.resume();
-  (stream as Readable & { unref?: () => void }).unref?.();
-}
-
 async function countSurvivors(identity: ProcessIdentity, known: Set<string>, clock: Clock): Promise<number> {
   if ((await findFamily(identity, known)).length === 0) return 0;
   await clock.sleep(SURVIVOR_LOOK_MS);
   return (await findFamily(identity, known)).length;
-}
-
-/** Waits for `settled`, but no longer than `limitMs`. */
-async function within(limitMs: number, clock: Clock, settled: Promise<unknown>): Promise<void> {
-  const over = new AbortController();
-  const limit = clock.sleep(limitMs, over.signal).catch(() => undefined);
-  await Promise.race([settled, limit]);
-  over.abort();
-  await limit;
 }

@@ -3,7 +3,7 @@ import { access, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { TOKEN_VARIABLE } from './process-table.ts';
 import { CannotRunError, type ProcessSpec } from './processes.ts';
-import type { FindUser } from './users.ts';
+import type { FindUser, User } from './users.ts';
 
 /**
  * The command that is really spawned: a shell that waits on descriptor 3 and then becomes the program. The program
@@ -11,6 +11,7 @@ import type { FindUser } from './users.ts';
  * agent died or changed its mind) it ends and the program never began.
  */
 const SHIM = 'read -r EVENKEEL_GO <&3 || exit 125; unset EVENKEEL_GO PWD OLDPWD SHLVL; exec "$@" 3<&-';
+const UNIT_SHIM = 'unset PWD OLDPWD SHLVL; exec "$@"';
 /** What the shim waits for. */
 export const GO = 'go\n';
 
@@ -34,12 +35,8 @@ export async function shimCommand(
   token: string,
   findUser: FindUser,
 ): Promise<ShimCommand> {
-  const [name] = spec.argv;
-  if (name === undefined || name === '') throw new CannotRunError('the command', 'it names no program');
-  refuseUnspeakable(name, spec);
-  await requireDirectory(name, spec.cwd);
-  const asUser = await userSwitch(name, spec, findUser);
-  const program = await findProgram(name, spec);
+  const program = await checkedProgram(spec);
+  const asUser = await userSwitch(spec.argv[0] ?? '', spec, findUser);
   return {
     file: SHELL_PATH,
     args: ['-c', SHIM, 'sh', ...asUser, program, ...spec.argv.slice(1)],
@@ -49,6 +46,36 @@ export async function shimCommand(
   };
 }
 
+/** As the first of a unit: no gate, since PID 1 starts it only behind its record. */
+export function unitShim(argv: readonly string[]): string[] {
+  return [SHELL_PATH, '-c', UNIT_SHIM, 'sh', ...argv];
+}
+
+/** Absolute path of the program, when nothing speaks against running it. Throws `CannotRunError`. */
+export async function checkedProgram(spec: ProcessSpec): Promise<string> {
+  const [name] = spec.argv;
+  if (name === undefined || name === '') throw new CannotRunError('the command', 'it names no program');
+  refuseUnspeakable(name, spec);
+  await requireDirectory(name, spec.cwd);
+  return await findProgram(name, spec);
+}
+
+/** The user to switch to; `undefined` where that is the agent's own. Throws `CannotRunError`. */
+export async function otherUser(
+  name: string,
+  { user }: { user?: string | undefined },
+  findUser: FindUser,
+): Promise<User | undefined> {
+  if (user === undefined) return undefined;
+  const found = await findUser(user);
+  const what = `${name} as ${user}`;
+  if (!found) throw new CannotRunError(what, 'there is no such user');
+  if (found.uid === process.geteuid?.()) return undefined;
+  if (process.geteuid?.() !== 0)
+    throw new CannotRunError(what, 'only an agent that runs as root can switch the user');
+  return found;
+}
+
 /**
  * Why the shim could not become the program, if that is what `exitCode` and stderr say (an interpreter that is
  * missing, a directory that is closed to the user); `undefined` when the program ran.
@@ -56,7 +83,7 @@ export async function shimCommand(
 export function refusalIn(
   exitCode: number | null,
   stderr: string,
-  { program }: ShimCommand,
+  { program }: Pick<ShimCommand, 'program'>,
 ): string | undefined {
   if (exitCode === null || !CANNOT_EXECUTE.includes(exitCode)) return undefined;
   const line = stderr.trimEnd();
@@ -119,17 +146,19 @@ async function requireExecutable(path: string): Promise<void> {
 /** What makes a program run with another user's rights; nothing where none is named. Throws `CannotRunError`. */
 export async function userSwitch(
   name: string,
-  { user }: Pick<ProcessSpec, 'user'>,
+  { user, noNewPrivileges }: Pick<ProcessSpec, 'user' | 'noNewPrivileges'>,
   findUser: FindUser,
 ): Promise<readonly string[]> {
-  if (user === undefined) return [];
-  const found = await findUser(user);
-  const what = `${name} as ${user}`;
-  if (!found) throw new CannotRunError(what, 'there is no such user');
-  if (found.uid === process.geteuid?.()) return [];
-  if (process.geteuid?.() !== 0)
-    throw new CannotRunError(what, 'only an agent that runs as root can switch the user');
-  return [await findSetpriv(what), `--reuid=${found.uid}`, `--regid=${found.gid}`, '--init-groups', '--'];
+  const found = await otherUser(name, { user }, findUser);
+  if (!found) return [];
+  return [
+    await findSetpriv(`${name} as ${found.name}`),
+    `--reuid=${found.uid}`,
+    `--regid=${found.gid}`,
+    '--init-groups',
+    ...(noNewPrivileges === true ? ['--no-new-privs'] : []),
+    '--',
+  ];
 }
 
 async function findSetpriv(what: string): Promise<string> {

@@ -19,7 +19,7 @@ export interface Processes {
 }
 
 export interface ProcessSpec {
-  /** Unique name: execution key, step, direction and attempt. The name of the unit under systemd. */
+  /** Execution key, step, direction and attempt. Part of the name of the unit under systemd. */
   name: string;
   /** Program (absolute, or looked up in `env.PATH`) and arguments; never through a shell. */
   argv: readonly string[];
@@ -37,6 +37,10 @@ export interface ProcessSpec {
    * `timeoutMs` at most. Both outputs go to this file, since a pipe would break, and it with it, when the agent dies.
    */
   unbroken?: { outputPath: string };
+  /** Of all its processes together; only systemd can hold them to it. */
+  limits?: { memoryBytesMax?: number; tasksMax?: number };
+  /** With another user: setuid programs give it no more rights. */
+  noNewPrivileges?: boolean;
 }
 
 /** Plain JSON: it stands in a journal record. */
@@ -50,6 +54,8 @@ export interface ProcessIdentity {
   token: string;
   /** It is `unbroken`: a fence waits for its end for so long before it ends it. */
   patienceMs?: number;
+  /** The transient service that it is, under systemd; pid and start time say nothing then. */
+  unit?: string;
 }
 
 export interface ProcessResult {
@@ -64,6 +70,8 @@ export interface ProcessResult {
   stderrLines: number;
   /** Processes that the program left running when it finished by itself. */
   survivors: number;
+  /** The kernel ended one of its processes, since all together took more memory than they may. */
+  outOfMemory?: true;
 }
 
 export interface FenceResult {

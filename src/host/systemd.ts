@@ -56,7 +56,7 @@ const STATUS_LINES = 10;
 const PROPERTIES =
   'LoadState,ActiveState,SubState,Result,Type,UnitFileState,InvocationID,NRestarts,Job,NeedDaemonReload';
 /** No colours, no pager, no words of another language, no questions. */
-const CALL_ENV = {
+export const CALL_ENV = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   LC_ALL: 'C',
   SYSTEMD_COLORS: '0',

@@ -49,6 +49,20 @@ export async function commandSpec(
     timeoutMs: step.timeoutSeconds * 1000,
     graceMs: settings.graceMs,
     outputBytesMax: settings.outputBytesMax,
+    limits: limitsOf(step, settings),
+    noNewPrivileges: settings.noNewPrivileges ?? false,
+  };
+}
+
+/** The smaller of what the document asks for and what this device allows. */
+function limitsOf(step: PlanStep, settings: StepContext['settings']): NonNullable<ProcessSpec['limits']> {
+  const smaller = (a: number | undefined, b: number | undefined): number | undefined =>
+    a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
+  const memoryBytesMax = smaller(step.memoryBytesMax, settings.memoryBytesMax);
+  const tasksMax = smaller(step.tasksMax, settings.tasksMax);
+  return {
+    ...(memoryBytesMax !== undefined && { memoryBytesMax }),
+    ...(tasksMax !== undefined && { tasksMax }),
   };
 }
 
@@ -94,7 +108,7 @@ export async function runProgram(
 /** A signal is never success: one that we did not send is an interruption (section 4). */
 function notFinished(
   step: PlanStep & { stderrLinesMax?: number },
-  { exitCode, signal: endedBy, ended, stderrLines }: ProcessResult,
+  { exitCode, signal: endedBy, ended, stderrLines, outOfMemory }: ProcessResult,
   signal: AbortSignal,
   output: Output,
 ): DoOutcome | undefined {
@@ -107,6 +121,8 @@ function notFinished(
   }
   if (ended === 'timeout')
     return { result: 'failed', reason: `not finished within ${step.timeoutSeconds} s`, output };
+  // It would end so again.
+  if (outOfMemory) return { result: 'failed', reason: 'it took more memory than it may', output };
   if (endedBy !== null) return { result: 'interrupted', reason: `ended by ${endedBy}`, output };
   if (exitCode !== 0) return { result: 'failed', reason: `exit status ${exitCode}`, output };
   if (step.stderrLinesMax !== undefined && stderrLines > step.stderrLinesMax) {

@@ -92,6 +92,11 @@ export interface StepSettings {
   /** Between TERM and KILL. */
   graceMs: number;
   outputBytesMax: number;
+  /** Of the processes of a step together. */
+  memoryBytesMax?: number;
+  tasksMax?: number;
+  /** Programs under `runAsUser` gain no rights by setuid programs. */
+  noNewPrivileges?: boolean;
   /** Of one before-image that is a tree. */
   treeEntriesMax: number;
   treeBytesMax: number;

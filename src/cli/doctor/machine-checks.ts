@@ -1,6 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { Config } from '../../config/config.ts';
+import { chooseProcesses } from '../../host/choose-processes.ts';
 import { findHandler } from '../../steps/handler-file.ts';
 import { builtAtMs } from '../version.ts';
 import { type Finding, fail, ok, skipped, warn } from './finding.ts';
@@ -23,6 +24,7 @@ export async function machineChecks(
   return [
     await clockCheck(certificate, host),
     await systemdCheck(host),
+    await processesCheck(config, host),
     await dpkgCheck(host),
     ...(await handlerChecks(config, host)),
     await attributesCheck(host),
@@ -82,6 +84,28 @@ async function systemdCheck(host: DoctorHost): Promise<Finding> {
     return fail(name, `version ${version}, and systemd-run is missing`, 'repair the systemd package');
   }
   return ok(name, `version ${version}, with systemd-run`);
+}
+
+/** How steps would run if the agent were started by the unit that comes with it. */
+async function processesCheck({ steps }: Config, host: DoctorHost): Promise<Finding> {
+  const name = 'processes';
+  const booted = await hasSystemd(host);
+  const limits = [
+    ...(steps.memoryMegabytesMax === undefined ? [] : ['steps.memoryMegabytesMax']),
+    ...(steps.tasksMax === undefined ? [] : ['steps.tasksMax']),
+  ];
+  const systemd = { booted: () => Promise.resolve(booted), ownUnit: () => Promise.resolve('a service') };
+  const { kind, reason } = await chooseProcesses(steps.processes, systemd, host.euid);
+  if (kind === 'systemd') return ok(name, `each step is a transient service of its own: ${reason}`);
+  if (steps.processes === 'systemd' || limits.length > 0) {
+    const asked = limits.length > 0 ? limits.join(' and ') : 'steps.processes';
+    return warn(
+      name,
+      `steps run as process groups (${reason}), so ${asked} cannot be kept`,
+      'run the agent as root under systemd, or take it out of the configuration',
+    );
+  }
+  return ok(name, `steps run as process groups: ${reason}`);
 }
 
 async function dpkgCheck(host: DoctorHost): Promise<Finding> {
