@@ -31,7 +31,8 @@ export function touchesLink(plan: Plan, own: readonly string[]): boolean {
   const roots = [...LINK_PATHS, ...own];
   const within = (path: string, root: string): boolean => path === root || path.startsWith(`${root}/`);
   return plan.steps.some(
-    ({ type, touches }) =>
+    ({ type, touches, endsBoot }) =>
+      endsBoot === true ||
       // What a package does to the network is not known beforehand.
       ['installPackages', 'removePackages'].includes(type) ||
       namesOf('path', touches).some((path) =>

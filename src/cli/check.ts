@@ -75,6 +75,8 @@ function undoWords(step: PlanStep): string {
   }
   if (step.type === 'rotateCertificate') return 'the old certificate, until the commit';
   if (step.type === 'check') return 'none needed';
+  if (step.type === 'reboot') return 'none needed; behind the undos of what it touches, one more reboot';
+  if (step.type === 'shutdown') return 'none needed: it is done when the job has succeeded';
   if ('units' in step) return 'start or stop what it stopped or started; restart behind all undos';
   return [...command, ...paths].join(', then ') || 'none';
 }

@@ -31,6 +31,7 @@ const CONTENT_CHARS_MAX = 32_768;
 const SIZE_BYTES_MAX = 2 ** 40;
 const CHECK_INTERVAL_SECONDS = 1;
 const HEALTH_SECONDS = 3;
+const REBOOT_TIMEOUT_SECONDS = 600;
 const MEGABYTE = 1_048_576;
 
 /** A handler and an operation: no path, so that it stays in its directory. */
@@ -115,6 +116,8 @@ export const INPUTS = {
     purge: flag('Their configuration goes too, once the job has succeeded.'),
   },
   rotateCertificate: {},
+  reboot: {},
+  shutdown: {},
   check: {
     command: command(`It holds when this ends with exit status 0. ${COMMAND}`),
     url: text('It holds when this answers with `status`.'),
@@ -209,6 +212,17 @@ const READERS: {
     type: 'rotateCertificate',
     ...(action.credentialLink !== undefined && { link: action.credentialLink }),
   }),
+  reboot: (action) => ({
+    ...neutral(action),
+    type: 'reboot',
+    endsBoot: true,
+    timeoutSeconds: action.said.timeoutSeconds ?? REBOOT_TIMEOUT_SECONDS,
+  }),
+  shutdown: (action) => ({
+    ...neutral(action),
+    type: 'shutdown',
+    finishEndsBoot: true,
+  }),
   check(action, input, at) {
     const what = checked(input, at);
     return (
@@ -296,6 +310,9 @@ function runHandler(action: Action, input: Inputs<'runHandler'>, at: Fields): Pl
     ...stderrLimit(action),
   };
 }
+
+/** Touches nothing that could be put back. */
+const neutral = (action: Action) => ({ ...base(action, 'full', []), touches: [], idempotent: true });
 
 function unitsStep(
   type: UnitsStep['type'],

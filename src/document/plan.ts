@@ -47,6 +47,8 @@ export type PlanStep =
   | InstallPackagesStep
   | RemovePackagesStep
   | RotateCertificateStep
+  | RebootStep
+  | ShutdownStep
   | CheckStep;
 
 export type StepType = PlanStep['type'];
@@ -68,6 +70,8 @@ export interface StepBase {
   pivot: boolean;
   /** Ends the boot that it is attempted in; it is done when the device has started again (design section 4). */
   endsBoot?: true;
+  /** Its work behind the commit ends the boot; that is done last. */
+  finishEndsBoot?: true;
   /** Of all its processes together; where the device allows less, less. */
   memoryBytesMax?: number;
   tasksMax?: number;
@@ -184,6 +188,14 @@ export interface RemovePackagesStep extends StepBase {
   packages: readonly string[];
   /** Their configuration goes too, after the commit: what is purged cannot come back. */
   purge: boolean;
+}
+
+export interface RebootStep extends StepBase {
+  type: 'reboot';
+}
+
+export interface ShutdownStep extends StepBase {
+  type: 'shutdown';
 }
 
 export interface CheckStep extends StepBase {

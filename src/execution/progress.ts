@@ -21,6 +21,8 @@ export interface Progress {
   steps: readonly StepProgress[];
   /** Why it turned back; or, past a pivot, what the cloud had said meanwhile. */
   cause?: Cause;
+  /** The rollback's own restart of the device: how often it was asked for, and in which boot the last time. */
+  rollbackReboot?: BootEnding;
   verdict?: Verdict;
   commit?: Commit;
   finishIncomplete: readonly string[];
@@ -28,6 +30,12 @@ export interface Progress {
   resolved: boolean;
   /** The worst was assumed, and no record of this life says so yet. */
   tailLost?: true;
+}
+
+/** Something that ends the boot was asked for. */
+export interface BootEnding {
+  attempts: number;
+  bootId: string;
 }
 
 export type Phase =
@@ -69,6 +77,8 @@ export interface StepProgress {
   /** The last process that worked forward; what its undo must end first (I5). */
   process?: ProcessIdentity;
   undoProcess?: ProcessIdentity;
+  /** Its deferred work that ends the boot. */
+  finishing?: BootEnding;
   /** Why it failed, was interrupted, or could not be undone. */
   reason?: string;
   kept: readonly { id: ResourceId; keptAs: string }[];
@@ -187,6 +197,11 @@ export function advance(progress: Progress, record: ExecutionRecord): Progress {
         reason: record.reason,
       });
     }
+    case 'finishing':
+      from('committed');
+      return step(record.step, ['done'], {
+        finishing: { attempts: record.attempt, bootId: record.bootId },
+      });
     case 'prepared':
       from('started');
       return { ...progress, phase: 'prepared', versionNumber: record.versionNumber };
@@ -205,6 +220,7 @@ type EndRecord = ExecutionRecord & {
   type:
     | 'aborted'
     | 'noted'
+    | 'rebooting'
     | 'settled'
     | 'judged'
     | 'committed'
@@ -222,6 +238,9 @@ function advanceEnd(progress: Progress, record: EndRecord, from: (...phases: Pha
     case 'noted':
       from('started', 'prepared');
       return { ...progress, cause: record.cause };
+    case 'rebooting':
+      from('aborted');
+      return { ...progress, rollbackReboot: { attempts: record.attempt, bootId: record.bootId } };
     case 'settled':
       from('aborted');
       return { ...progress, phase: 'settled' };

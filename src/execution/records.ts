@@ -56,9 +56,13 @@ export type ExecutionRecord =
   | { type: 'undone'; step: number; kept: readonly { id: ResourceId; keptAs: string }[] }
   /** `final`: it will not be tried again. */
   | { type: 'undoFailed'; step: number; reason: string; final: boolean }
+  /** On the way back, behind all undos: the device is asked to restart, and has when the boot id differs. */
+  | { type: 'rebooting'; attempt: number; bootId: string }
   | { type: 'settled' }
   | { type: 'judged'; verdict: Verdict }
   | { type: 'committed'; how: Commit }
+  /** Deferred work that ends the boot is asked for; it is done when the boot id differs. */
+  | { type: 'finishing'; step: number; attempt: number; bootId: string }
   /** Undo data is dropped and deferred work done, or given up. */
   | { type: 'finished'; incomplete: readonly string[] }
   /** The outcome is with the cloud, or durable in the outbox. */

@@ -1,6 +1,7 @@
 import { type ActorRefFrom, createActor, fromPromise, toPromise } from 'xstate';
 import * as cloudEffects from './cloud-effects.ts';
 import { createTools, type Effect, type ExecutionDeps } from './effects.ts';
+import * as endingEffects from './ending-effects.ts';
 import {
   type EffectName,
   type EffectOutput,
@@ -27,18 +28,8 @@ const {
   committing,
   reporting,
 } = cloudEffects;
-const {
-  resuming,
-  probing,
-  preparing,
-  attempting,
-  verifying,
-  undoing,
-  settling,
-  judging,
-  finishing,
-  closing,
-} = stepEffects;
+const { resuming, probing, preparing, attempting, verifying, undoing, judging, closing } = stepEffects;
+const { settling, finishing } = endingEffects;
 
 const EFFECTS: Record<EffectName, Effect> = {
   resuming,

@@ -8,6 +8,7 @@ import type { After, Attempt, Before, DoOutcome, UndoOutcome } from '../steps/st
 import { JournalFailed } from '../store/journal.ts';
 import { progressDetails } from './details.ts';
 import type { Effect, EffectTools } from './effects.ts';
+import { discardAll } from './ending-effects.ts';
 import type { EffectOutput } from './execution-machine.ts';
 import { pivotPassed, type Situation } from './next-move.ts';
 import { nextStep, nextUndo, type Progress, type StepProgress } from './progress.ts';
@@ -79,7 +80,10 @@ export const preparing: Effect = {
 /** I4: the intent is durable before the step may touch anything; `done` is written after its effects are durable. */
 export const attempting: Effect = {
   obeys(situation) {
-    const pivot = situation.plan.steps[nextStep(situation.progress)]?.pivot === true;
+    const planned = situation.plan.steps[nextStep(situation.progress)];
+    // The device is on its way down, and would wait for this.
+    if (planned?.endsBoot) return ['ended', 'cancel', 'drain', 'halt'];
+    const pivot = planned?.pivot === true;
     return pivot || pivotPassed(situation.plan, situation.progress) ? ['halt'] : ['ended', 'cancel', 'halt'];
   },
   async run(situation, tools, signal) {
@@ -280,23 +284,6 @@ async function verifiedUndo(outcome: UndoOutcome, before: Before, tools: EffectT
   };
 }
 
-/** Restarts of all undone steps follow all undos, once each. */
-export const settling: Effect = {
-  obeys: () => [],
-  async run({ plan, progress }, tools) {
-    const { before } = await tools.images(progress);
-    const settled = new Set<ResourceId>();
-    for (const step of plan.steps) {
-      const image = before.get(step.index);
-      if (progress.steps[step.index]?.phase !== 'undone' || !image) continue;
-      const outcome = await tools.stepTypeOf(step).settle?.(step, image, tools.context, settled);
-      if (outcome?.result === 'failed')
-        tools.log.warn({ step: step.index, reason: outcome.reason }, 'cannot settle');
-    }
-    return { records: await tools.put({ type: 'settled' }) };
-  },
-};
-
 export const judging: Effect = {
   obeys: () => [],
   async run({ plan, progress }, tools) {
@@ -321,28 +308,6 @@ async function seen(
   }
 }
 
-/** After the commit: deferred work, and the undo data goes. */
-export const finishing: Effect = {
-  obeys: () => [],
-  async run(situation, tools) {
-    const { plan, progress } = situation;
-    const { before } = await tools.images(progress);
-    const incomplete: string[] = [];
-    for (const step of plan.steps) {
-      const image = before.get(step.index);
-      const type = tools.stepTypeOf(step);
-      if (!image || !type.finish) continue;
-      let outcome: UndoOutcome = { result: 'failed', reason: 'not tried' };
-      for (let tried = 0; tried < tools.limits.finishAttemptsMax && outcome.result !== 'ok'; tried += 1) {
-        outcome = await type.finish(step, image, tools.context);
-      }
-      if (outcome.result === 'failed') incomplete.push(`${step.name}: ${outcome.reason}`);
-    }
-    await discardAll(situation, tools);
-    return { records: await tools.put({ type: 'finished', incomplete }) };
-  },
-};
-
 /** The undo data of an INCONSISTENT device is kept: a person may still need it. */
 export const closing: Effect = {
   obeys: () => [],
@@ -352,7 +317,3 @@ export const closing: Effect = {
     return { records: await tools.put({ type: 'closed' }) };
   },
 };
-
-async function discardAll({ plan }: Situation, tools: EffectTools): Promise<void> {
-  for (const step of plan.steps) await tools.stepTypeOf(step).discard(step, tools.context);
-}

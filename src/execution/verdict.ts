@@ -75,7 +75,11 @@ export function judge(
     const step = progress.steps[index];
     return step && step.attempts > 0 ? [{ index, step }] : [];
   });
-  const notUndone = begun.filter(({ step }) => isNotUndone(step)).map(({ index }) => index);
+  // What runs has still read the new state: the restart behind the undos never came.
+  const stillRuns = progress.rollbackReboot?.bootId === progress.bootId;
+  const notUndone = begun
+    .filter(({ index, step }) => isNotUndone(step) || (stillRuns && plan.steps[index]?.endsBoot === true))
+    .map(({ index }) => index);
   const verified =
     items.length === 0 && begun.every(({ step }) => step.grade === 'full') && notUndone.length === 0;
   return { outcome: outcomeOf(progress, items, notUndone), verified, items, notUndone };

@@ -13,6 +13,8 @@ export interface Systemd {
   queue(verb: UnitVerb, unit: string): Promise<void>;
   /** Forgets failures, and with them the limit of starts that they may have reached. */
   resetFailed(unit: string): Promise<void>;
+  /** Asks for the end of this boot and returns at once. Throws `SystemdFailed`. */
+  endBoot(how: 'reboot' | 'poweroff'): Promise<void>;
   /** Reads unit files again. */
   reload(): Promise<void>;
   /** What `systemctl status` says, with the last lines of its log; for people. */
@@ -104,6 +106,9 @@ export function createSystemd(): Systemd {
     async resetFailed(unit) {
       // Of a unit that has not failed, or is not there, there is nothing to forget.
       await call('systemctl', ['reset-failed', '--', unit]);
+    },
+    async endBoot(how) {
+      await systemctl(how, [how, '--no-block', '--no-wall', '--no-ask-password']);
     },
     async reload() {
       await systemctl('read unit files again', ['daemon-reload', '--no-ask-password']);

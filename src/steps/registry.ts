@@ -3,6 +3,7 @@ import { check } from './check.ts';
 import { downloadFile } from './download-file.ts';
 import { extractArchive } from './extract-archive.ts';
 import { packageStep } from './packages/package-step.ts';
+import { reboot, shutdown } from './reboot.ts';
 import { removeFile } from './remove-file.ts';
 import { restartServices } from './restart-services.ts';
 import { rotateCertificate } from './rotate-certificate.ts';
@@ -28,6 +29,8 @@ const STEP_TYPES: { [T in PlanStep['type']]: StepType<Extract<PlanStep, { type: 
   installPackages: packageStep,
   removePackages: packageStep,
   rotateCertificate,
+  reboot,
+  shutdown,
   check,
 };
 

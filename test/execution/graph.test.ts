@@ -43,6 +43,8 @@ function keyOf({ value, context }: { value: unknown; context: Situation }): stri
     cause !== undefined,
     verdict?.outcome,
     commit,
+    progress.rollbackReboot?.attempts,
+    progress.steps.map(({ finishing }) => finishing?.attempts),
   ];
   return JSON.stringify([value, phase, direction, steps, known, draining, resumed, asked, probed, verified]);
 }
@@ -102,6 +104,7 @@ const PLANS: Record<string, Plan> = {
     step(2, { idempotent: true }),
   ),
   'a step without an undo': planOf(step(0), step(1, { grade: 'none' })),
+  'a shutdown at the end': planOf(step(0), step(1, { finishEndsBoot: true })),
   'a restart of the device in the middle': planOf(step(0), step(1, { endsBoot: true }), step(2)),
 };
 

@@ -180,8 +180,12 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
         wrote(undo, { type: 'undoFailed', step: back, reason: 'EIO', final: undoFailures + 1 >= 2 }),
       ];
     }
-    case 'settling':
-      return [wrote({ type: 'settled' })];
+    case 'settling': {
+      const asked = progress.rollbackReboot?.attempts ?? 0;
+      const rebooting: ExecutionRecord = { type: 'rebooting', attempt: asked + 1, bootId: 'boot-1' };
+      const restarts = situation.plan.steps.some(({ endsBoot }) => endsBoot) && asked < 2;
+      return [wrote({ type: 'settled' }), ...(restarts ? [wrote(rebooting)] : [])];
+    }
     case 'judging':
       return (['rolledBack', 'notReversed', 'inconsistent'] as const).map((outcome) =>
         wrote({
@@ -189,8 +193,15 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
           verdict: { outcome, verified: true, items: [], notUndone: [] } satisfies Verdict,
         }),
       );
-    case 'finishing':
-      return [wrote({ type: 'finished', incomplete: [] })];
+    case 'finishing': {
+      const last = situation.plan.steps.findLastIndex(({ finishEndsBoot }) => finishEndsBoot);
+      const asked = progress.steps[last]?.finishing?.attempts ?? 0;
+      const ending: ExecutionRecord = { type: 'finishing', step: last, attempt: asked + 1, bootId: 'boot-1' };
+      return [
+        wrote({ type: 'finished', incomplete: [] }),
+        ...(last >= 0 && asked < 2 ? [wrote(ending)] : []),
+      ];
+    }
     case 'reporting':
       return [wrote({ type: 'reported', cloudStatus: 'FAILED' }), none];
     case 'closing':

@@ -7,6 +7,7 @@ export const noSystemd: Systemd = {
   show: () => Promise.reject(new SystemdFailed('look', 'no systemd')),
   queue: () => Promise.reject(new SystemdFailed('queue', 'no systemd')),
   resetFailed: () => Promise.resolve(),
+  endBoot: () => Promise.reject(new SystemdFailed('reboot', 'no systemd')),
   reload: () => Promise.reject(new SystemdFailed('reload', 'no systemd')),
   describe: () => Promise.resolve(''),
 };
@@ -124,6 +125,10 @@ export function memorySystemd(
       return Promise.resolve();
     },
     resetFailed: () => Promise.resolve(),
+    endBoot(how) {
+      asked.push(how);
+      return Promise.resolve();
+    },
     reload() {
       asked.push('reload');
       for (const unit of known.values()) unit.needsReload = false;
