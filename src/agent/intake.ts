@@ -17,9 +17,9 @@ const BLOCKS_BESIDES = 12;
 /** Takes an execution in: its directory is durable, with plan and first record, before the cloud hears of it. */
 export async function takeIn(
   { plan, grades }: Admission & { kind: 'admissible' },
-  execution: JobExecution,
+  execution: Pick<JobExecution, 'jobDocument' | 'versionNumber'>,
   identity: ExecutionIdentity,
-  deps: AgentDeps,
+  deps: Pick<AgentDeps, 'settings' | 'disk' | 'clock' | 'machineId' | 'agentVersion' | 'bootId'>,
 ): Promise<OpenExecution> {
   const { settings, disk, clock } = deps;
   const key = keyOf(identity);

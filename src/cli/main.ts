@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import { CommandFailed } from './command-failed.ts';
+import type { RehearseOptions } from './rehearse/rehearse.ts';
 import { addSimulateCommand } from './simulate-command.ts';
 import { packageVersion } from './version.ts';
 
@@ -27,6 +28,25 @@ program
   .action(async (path: string, options: { config?: string; json?: boolean }) =>
     (await import('./check.ts')).check(path, options),
   );
+
+program
+  .command('rehearse <document>')
+  .description(
+    'run a job in throw-away views of this machine, cancel and kill it everywhere, and say what stays behind',
+  )
+  .option(...CONFIG)
+  .option(...JSON_OUT)
+  .option('--junit <file>', 'also write the runs as JUnit XML')
+  .option('--network', "with the machine's network; by default there is none")
+  .option('--quick', 'interrupt only in the middle and at the end of each step')
+  .option('--ignore <path...>', 'leave out of the comparison, besides /var/log and /var/cache')
+  .action(async (path: string, options: RehearseOptions) =>
+    (await import('./rehearse/rehearse.ts')).rehearse(path, options),
+  );
+
+program
+  .command('rehearse-part <part> [order]', { hidden: true })
+  .action(async (part: string, order?: string) => (await import('./rehearse/parts.ts')).runPart(part, order));
 
 program
   .command('status')
