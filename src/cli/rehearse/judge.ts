@@ -1,4 +1,4 @@
-import type { Plan } from '../../document/plan.ts';
+import type { Plan, ResourceId } from '../../document/plan.ts';
 import type { StepProgress } from '../../execution/progress.ts';
 import type { Change } from './changes.ts';
 import type { RunOutcome } from './one-run.ts';
@@ -16,7 +16,8 @@ export interface Judgement {
   /** Why it is broken, in words. */
   reasons: readonly string[];
   steps: readonly StepProgress[];
-  verified: boolean;
+  /** Declared resources that were compared, and are not old. */
+  notOld: readonly ResourceId[];
 }
 
 export interface Behind extends Change {
@@ -32,7 +33,7 @@ export function judgeRun(point: Point, outcome: RunOutcome, first: RunOutcome, p
     kind: point.kind,
     title: point.title,
     steps: progress?.steps ?? [],
-    verified: verdict?.verified ?? progress !== undefined,
+    notOld: verdict?.items.map(({ id }) => id) ?? [],
   };
   if (!progress) {
     return {

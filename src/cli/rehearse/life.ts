@@ -1,6 +1,7 @@
 import { readFileSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { admit } from '../../agent/admission.ts';
+import type { AgentSettings } from '../../agent/agent.ts';
 import { type OpenExecution, openBook } from '../../agent/book.ts';
 import { takeIn } from '../../agent/intake.ts';
 import { urlOf } from '../../agent/urls.ts';
@@ -14,8 +15,7 @@ import { nodeDisk } from '../../host/node-disk.ts';
 import { createProcessGroups } from '../../host/process-group.ts';
 import { observe } from '../../steps/observe.ts';
 import { homesOf } from '../../steps/own-directory.ts';
-import type { StepContext } from '../../steps/step.ts';
-import { agentSettings, readConfig, stepSettings } from '../settings.ts';
+import type { StepContext, StepSettings } from '../../steps/step.ts';
 import { packageVersion } from '../version.ts';
 import { createScriptedCloud } from './scripted-cloud.ts';
 import { rehearsedTypeOf } from './stand-ins.ts';
@@ -23,7 +23,10 @@ import { rehearsedTypeOf } from './stand-ins.ts';
 /** One life of a process that runs the job in a view: the agent's execution, on a cloud that has been scripted. */
 
 export interface LifeOrder {
-  config: string | undefined;
+  /** Of the device, as its configuration has them: reading that again would take longer than many a job. */
+  thing: string;
+  agent: AgentSettings;
+  steps: StepSettings;
   /** The job document, in the view. */
   document: string;
   /** The state directory, in the view. */
@@ -55,16 +58,11 @@ const UNDO_RETRY_MS = 50;
 const IDENTITY = { thing: 'rehearsal', jobId: 'rehearsal', executionNumber: 1, queuedAt: 0 };
 
 export async function life(order: LifeOrder): Promise<void> {
-  const config = readConfig(order.config);
-  const settings = {
-    ...agentSettings(config, order.config),
-    thing: IDENTITY.thing,
-    stateDirectory: order.state,
-  };
+  const settings = { ...order.agent, thing: IDENTITY.thing, stateDirectory: order.state };
   const boot = await bootId();
   const log = createLog('silent');
   const document = JSON.parse(readFileSync(order.document, 'utf8')) as unknown;
-  const facts = { thing: config.thing };
+  const facts = { thing: order.thing };
   const cloud = createScriptedCloud({
     versionNumber: 1,
     cancelled: order.cancelled,
@@ -77,7 +75,7 @@ export async function life(order: LifeOrder): Promise<void> {
     processes,
     key,
     directory,
-    settings: stepSettings(config),
+    settings: order.steps,
     freshUrl: (step, signal) =>
       step.urlHasQuery ? cloud.freshUrl(step.index, signal) : Promise.resolve(step.url),
   });

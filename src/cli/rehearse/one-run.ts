@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Writable } from 'node:stream';
@@ -18,7 +18,7 @@ import { createView, type View } from './view.ts';
 export interface Rehearsal {
   /** The program that is run inside, with its own arguments before ours. */
   program: string;
-  config: string | undefined;
+  device: Pick<LifeOrder, 'thing' | 'agent' | 'steps'>;
   document: string;
   /** An empty directory on a file system in memory. */
   scratch: string;
@@ -54,8 +54,7 @@ export async function runOnce(
   stops: readonly Stop[],
   looks = false,
 ): Promise<RunOutcome> {
-  const scratch = join(rehearsal.scratch, 'view');
-  await mkdir(scratch);
+  const scratch = await mkdtemp(join(rehearsal.scratch, 'view-'));
   const view = await createView(scratch, rehearsal);
   try {
     await mkdir(join(view.root, OWN, 'state'), { recursive: true, mode: 0o700 });
@@ -101,7 +100,7 @@ async function follow(
   const records: RunRecord[] = [];
   const changesAfter: { step: number; changes: readonly Change[] }[] = [];
   const order: LifeOrder = {
-    config: rehearsal.config,
+    ...rehearsal.device,
     document: join(OWN, 'document.json'),
     state: join(OWN, 'state'),
     life: 'new',

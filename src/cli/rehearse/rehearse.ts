@@ -36,6 +36,7 @@ export async function rehearse(path: string, options: RehearseOptions): Promise<
   const program = process.argv[1] ?? '';
   const scratch = await mkdtemp(join(tmpdir(), 'evenkeel-rehearse-'));
   const order: StageOrder & { output: RehearseOptions } = {
+    document: path,
     path: resolve(path),
     config: options.config === undefined ? undefined : resolve(options.config),
     program,

@@ -24,7 +24,7 @@ export interface StepRow {
   rehearsed: boolean;
   seconds: number;
   undoSeconds: number;
-  /** Runs that had begun it and turned back, and those of them that say it is undone. */
+  /** Runs that had begun it and turned back; those of them that undid it, and that compared all that it declares. */
   turnedBack: number;
   undone: number;
   verified: number;
@@ -49,6 +49,7 @@ export function reportOf(
       const turned = judgements.filter(
         ({ ended, steps }) => ended === 'old' && (steps[step.index]?.attempts ?? 0) > 0,
       );
+      const isUndone = ({ steps }: Judgement): boolean => steps[step.index]?.phase === 'undone';
       const stays = new Set(
         judgements.flatMap(({ behind }) => behind.filter((one) => one.step === step.index).map(behindWords)),
       );
@@ -61,8 +62,13 @@ export function reportOf(
         seconds: between(first, step.index, 'attempt', 'done'),
         undoSeconds: back ? between(back, step.index, 'undo', 'undone') : 0,
         turnedBack: turned.length,
-        undone: turned.filter(({ steps }) => steps[step.index]?.phase === 'undone').length,
-        verified: turned.filter(({ verified }) => verified).length,
+        undone: turned.filter(isUndone).length,
+        verified: turned.filter(
+          (one) =>
+            isUndone(one) &&
+            one.steps[step.index]?.grade === 'full' &&
+            !step.touches.some((id) => one.notOld.includes(id)),
+        ).length,
         staysBehind: [...stays].sort(),
       };
     }),

@@ -7,7 +7,7 @@ import { behindWords, KIND_WORDS, type Report, type StepRow } from './report.ts'
 type Style = Parameters<typeof styleText>[0];
 
 const NAME_WIDTH_MAX = 30;
-const BROKEN_SHOWN = 5;
+const BEHIND_SHOWN = 20;
 const HEAD = ['step', 'type', 'grade', 'seconds', 'undo', 'undone', 'verified', 'stays behind'];
 
 export function tableOf(report: Report, colour: boolean): string {
@@ -65,17 +65,36 @@ function endLines(report: Report, paint: (style: Style, text: string) => string)
     ...(['cancelled', 'killed', 'killedOnTheWayBack'] as const).flatMap((kind) => countLine(kind, report)),
     ...(readOnly.length > 0 ? [`read only in the views:  ${readOnly.join(' ')}`] : []),
     '',
-    ...broken
-      .slice(0, BROKEN_SHOWN)
-      .flatMap(({ kind, title, reasons, behind }) => [
-        paint('red', `${KIND_WORDS[kind]} ${title}: ${reasons.join('; ')}`),
-        ...behind.map((one) => `    ${behindWords(one)}`),
-      ]),
-    ...(broken.length > BROKEN_SHOWN ? [`and ${broken.length - BROKEN_SHOWN} more like these`] : []),
+    ...alike(broken).flatMap((runsAlike) => brokenLines(runsAlike, paint)),
     ...(announced > 0
       ? [paint('yellow', `in ${announced} runs something stayed behind, of steps that say they have no undo`)]
       : []),
     verdictLine(report, paint),
+  ];
+}
+
+type Run = Report['runs'][number];
+
+/** What shows the same fault is told once. */
+function alike(broken: readonly Run[]): Run[][] {
+  const groups = new Map<string, Run[]>();
+  for (const run of broken) {
+    const key = [...run.reasons, ...run.behind.map(behindWords)].join('\n');
+    groups.set(key, [...(groups.get(key) ?? []), run]);
+  }
+  return [...groups.values()];
+}
+
+function brokenLines(
+  [first, ...others]: readonly Run[],
+  paint: (style: Style, text: string) => string,
+): string[] {
+  if (!first) return [];
+  const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
+  return [
+    paint('red', `${KIND_WORDS[first.kind]} ${first.title}${more}: ${first.reasons.join('; ')}`),
+    ...first.behind.slice(0, BEHIND_SHOWN).map((one) => `    ${behindWords(one)}`),
+    ...(first.behind.length > BEHIND_SHOWN ? [`    and ${first.behind.length - BEHIND_SHOWN} more`] : []),
   ];
 }
 
