@@ -5,10 +5,15 @@ import { expect, test } from 'vitest';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 
-test('the demo keeps the promise, in the very words that the README shows', { timeout: 90_000 }, async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', 'test/demo/main.ts'], {
-    cwd: ROOT,
-  });
+const TRANSPORTS: readonly [string, string[]][] = [
+  ['mqttjs', []],
+  ['aws-sdk', ['--transport', 'aws-sdk']],
+];
+const title = 'the demo keeps the promise on %s, in the very words that the README shows';
+
+test.each(TRANSPORTS)(title, { timeout: 120_000 }, async (_, options) => {
+  const args = ['--import', 'tsx', 'test/demo/main.ts', ...options];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: ROOT });
   expect(stdout).toContain('The promise was kept.');
   const readme = await readFile(`${ROOT}README.md`, 'utf8');
   // Times and hashes differ from run to run; the words do not.

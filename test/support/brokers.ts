@@ -29,6 +29,9 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+/** Who shows a certificate of this name may do what the cloud does. */
+export const SIMULATOR = 'evenkeel-simulator';
+
 /** Debian's Mosquitto, which speaks MQTT 5 and 3.1.1; with a user nobody else may connect. */
 export async function mosquitto(
   tls?: BrokerTls,
@@ -48,8 +51,7 @@ export async function mosquitto(
     lines.push('allow_anonymous false', `password_file ${passwords}`);
   } else if (tls === undefined) lines.push('allow_anonymous true');
   if (tls !== undefined) {
-    // A certificate of this name is the service's own.
-    const service = 'user evenkeel-simulator\ntopic readwrite $aws/#';
+    const service = `user ${SIMULATOR}\ntopic readwrite $aws/#`;
     await writeFile(acl, `${service}\npattern readwrite $aws/things/%u/#\n`, { mode: 0o600 });
     lines.push(`acl_file ${acl}`, 'require_certificate true', 'use_identity_as_username true');
     lines.push(`cafile ${tls.caFile}`, `certfile ${tls.certFile}`, `keyfile ${tls.keyFile}`);

@@ -21,13 +21,19 @@ export interface Stage {
 
 let devices = 0;
 
-export async function stage(simulator: Simulator, settings: Record<string, object> = {}): Promise<Stage> {
+export type Settings = Record<string, object>;
+
+/** `settings` may depend on the name of the thing, as its certificate does. */
+export async function stage(
+  simulator: Simulator,
+  settings: Settings | ((thing: string) => Promise<Settings>) = {},
+): Promise<Stage> {
   devices += 1;
   const thing = `device-${devices}`;
   simulator.service.createThing(thing);
   const device = await createDevice(thing, simulator.mqttUrl, {
     jobs: { requestTimeoutSeconds: 0.4, queueRetrySeconds: 1 },
-    ...settings,
+    ...(typeof settings === 'function' ? await settings(thing) : settings),
   });
   return { device, old: await device.files(), simulator };
 }

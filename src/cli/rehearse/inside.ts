@@ -56,6 +56,8 @@ export async function inside(program: string): Promise<void> {
   for (const path of PROTECTED) await protect(path);
   // An empty network has at least itself; without the tool it has not even that.
   await run('ip', ['link', 'set', 'lo', 'up']).catch(() => undefined);
+  // Also in the middle of a life: whoever wanted to know is gone.
+  process.stdin.once('end', () => process.exit());
   for await (const line of createInterface({ input: process.stdin })) {
     const exit: LifeExit = await live(program, JSON.parse(line) as LifeOrder);
     process.stdout.write(`${JSON.stringify(exit)}\n`);
