@@ -13,6 +13,7 @@ import { systemClock } from '../../host/clock.ts';
 import { createLog } from '../../host/log.ts';
 import { nodeDisk } from '../../host/node-disk.ts';
 import { createProcessGroups } from '../../host/process-group.ts';
+import { createSystemd } from '../../host/systemd.ts';
 import { observe } from '../../steps/observe.ts';
 import { homesOf } from '../../steps/own-directory.ts';
 import type { StepContext, StepSettings } from '../../steps/step.ts';
@@ -73,6 +74,7 @@ export async function life(order: LifeOrder): Promise<void> {
     disk: nodeDisk,
     clock: systemClock,
     processes,
+    systemd: createSystemd(),
     key,
     directory,
     settings: order.steps,
