@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { OWN_PREFIX } from '../document/fields.ts';
-import type { Disk, DiskFile } from '../host/disk.ts';
+import type { Disk, DiskFile, DiskStat } from '../host/disk.ts';
 import { type Place, withPlace } from '../host/safe-paths.ts';
 import { syncDirectory } from '../store/atomic-file.ts';
 import type { Fingerprint } from './step.ts';
@@ -11,6 +11,8 @@ export const ABSENT: Fingerprint = 'absent';
 
 const CHUNK_BYTES = 256 * 1024;
 const DEPTH_MAX = 64;
+/** `statfs` magic number. */
+const OVERLAYFS = 0x794c7630;
 /** Below this a copy costs as little as asking. */
 const REFLINK_BYTES_MIN = 64 * 1024;
 const KIND_WORDS = {
@@ -259,15 +261,21 @@ export interface Measured {
 export async function measure(disk: Disk, place: Place, limits: TreeLimits): Promise<Measured> {
   const root = await disk.lstat(place.path);
   if (!root) return { bytes: 0, names: 0, split: [] };
-  if (root.dev !== (await place.directory.stat()).dev)
-    throw new NotCopyable('another file system is mounted on it');
+  const parent = await place.directory.stat();
+  const isMount = async (at: string, { kind, dev }: DiskStat): Promise<boolean> => {
+    if (dev === parent.dev || kind === 'link') return false;
+    // An overlay tells, of what is no directory, the device of the layer that it lies in.
+    const types = await Promise.all([place.directory.path, at].map((path) => disk.room(path)));
+    return kind === 'directory' || types.some(({ type }) => type !== OVERLAYFS);
+  };
+  if (await isMount(place.path, root)) throw new NotCopyable('another file system is mounted on it');
   const found = { entries: 0, bytes: 0 };
   const linked = new Map<number, { name: string; missing: number }>();
   const visit = async (at: string, name: string, depth: number): Promise<void> => {
     const stat = await disk.lstat(at);
     if (!stat) return;
     if (depth > DEPTH_MAX) throw new NotCopyable(`deeper than ${DEPTH_MAX} directories`);
-    if (stat.dev !== root.dev) throw new NotCopyable(`another file system is mounted on ${name} in it`);
+    if (await isMount(at, stat)) throw new NotCopyable(`another file system is mounted on ${name} in it`);
     const twin = stat.kind === 'file' && stat.linkCount > 1 ? linked.get(stat.ino) : undefined;
     if (twin) twin.missing -= 1;
     else if (stat.kind === 'file') linked.set(stat.ino, { name, missing: stat.linkCount - 1 });

@@ -11,6 +11,7 @@ import { nodeDisk } from '../../host/node-disk.ts';
 import { type Change, changesOf } from './changes.ts';
 import { type LifeExit, WAIT_DESCRIPTOR } from './inside.ts';
 import type { LifeLine, LifeOrder, Stop } from './life.ts';
+import type { MountPoint } from './mounts.ts';
 import { createView, type View } from './view.ts';
 
 /** One run of the job in a view of its own, from nothing to the end of the execution. */
@@ -23,6 +24,8 @@ export interface Rehearsal {
   /** An empty directory on a file system in memory. */
   scratch: string;
   network: boolean;
+  /** Of the machine, without views. */
+  mounts: readonly MountPoint[];
   ignored: readonly string[];
 }
 

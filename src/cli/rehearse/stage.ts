@@ -7,6 +7,7 @@ import { CommandFailed } from '../command-failed.ts';
 import { agentSettings, readConfig, stepSettings } from '../settings.ts';
 import type { Judgement } from './judge.ts';
 import { judgeRun } from './judge.ts';
+import { fileMounts } from './mounts.ts';
 import { type Rehearsal, runOnce } from './one-run.ts';
 import { backwardPoints, forwardPoints, latestCancel, type Point } from './points.ts';
 import { type Report, reportOf } from './report.ts';
@@ -41,9 +42,16 @@ export async function stage(
   const read = readDocument(JSON.parse(document), { thing });
   if (!read.ok)
     throw new CommandFailed(read.problems.map(({ path, reason }) => `${path}: ${reason}`).join('\n'));
+  const mounts = fileMounts(readFileSync('/proc/self/mountinfo', 'utf8'));
   await run('mount', ['-t', 'tmpfs', '-o', 'mode=700', 'tmpfs', order.scratch]);
   const device = { thing, agent: agentSettings(config, order.config), steps: stepSettings(config) };
-  const rehearsal: Rehearsal = { ...order, device, document, ignored: [...order.ignored, order.scratch] };
+  const rehearsal: Rehearsal = {
+    ...order,
+    device,
+    document,
+    mounts,
+    ignored: [...order.ignored, order.scratch],
+  };
 
   progress(1, 1, 'to the end');
   const first = await runOnce(rehearsal, [], true);

@@ -2,7 +2,7 @@ import { type ExecFileException, execFile } from 'node:child_process';
 import { lstat, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { fileMounts, type MountPoint } from './mounts.ts';
+import type { MountPoint } from './mounts.ts';
 
 /**
  * A throw-away copy-on-write view of this machine: an overlay over each of its file systems, whose changes are kept in
@@ -31,15 +31,15 @@ const DEVICE_LINKS = { fd: '/proc/self/fd', stdin: 'fd/0', stdout: 'fd/1', stder
 
 /**
  * Makes a view in `scratch`, an empty directory on a file system of its own (an overlay refuses an upper directory
- * that is part of what is under it). `network`: the machine's own, with its resolver.
+ * that is part of what is under it). `mounts`: what there is on the machine. `network`: its own, with its resolver.
  */
-export async function createView(scratch: string, options: { network: boolean }): Promise<View> {
+export async function createView(
+  scratch: string,
+  { mounts, network }: { mounts: readonly MountPoint[]; network: boolean },
+): Promise<View> {
   const root = join(scratch, 'root');
   const overlays: Overlay[] = [];
   const readOnly: string[] = [];
-  const mounts = fileMounts(await readFile('/proc/self/mountinfo', 'utf8')).filter(
-    ({ path }) => path !== scratch && !path.startsWith(`${scratch}/`),
-  );
   await mkdir(root);
   for (const [index, mount] of mounts.entries()) {
     const overlay = await overlayOver(mount, join(scratch, String(index)), root);
@@ -49,7 +49,7 @@ export async function createView(scratch: string, options: { network: boolean })
   if (!overlays.some(({ path }) => path === '/')) {
     throw new Error('cannot lay an overlay over / of this machine: its file system does not allow it');
   }
-  await makeRun(root, options.network);
+  await makeRun(root, network);
   await makeDevices(root);
   await mounted('-t', 'sysfs', '-o', 'ro,nosuid,nodev,noexec', 'sysfs', join(root, 'sys')).catch(
     () => undefined,
