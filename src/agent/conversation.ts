@@ -51,6 +51,8 @@ class ExecutionConversation implements Conversation {
   #waitingProgress: Details | undefined;
   /** How the cloud has ended it, once that is known: it stays so (S4), and nothing more is asked (A8). */
   #ended: CloudEnd | undefined;
+  /** The answer to our own last word, once it is accepted: the notices of that end are no news either. */
+  #final: Heard | undefined;
   #closed = false;
 
   constructor(deps: ConversationDeps, known: Known) {
@@ -126,13 +128,13 @@ class ExecutionConversation implements Conversation {
 
   async reconcile(): Promise<Heard> {
     if (this.#closed) return nothing('closed');
-    return this.#told(await this.#exclusive(async () => this.#ended ?? this.#exchange.ask()));
+    return this.#told(await this.#exclusive(async () => this.#ended ?? this.#final ?? this.#exchange.ask()));
   }
 
   async heartbeat(): Promise<Heard> {
     const { known, silentMs } = this.#exchange;
     const due = silentMs >= (this.#deps.stepTimerMinutes * 60_000) / 3;
-    if (this.#closed || !known.started || known.proposed || !due) return this.reconcile();
+    if (this.#closed || this.#final || !known.started || known.proposed || !due) return this.reconcile();
     return this.#told(await this.#exclusive(() => this.#say(this.#exchange.latest)));
   }
 
@@ -147,6 +149,7 @@ class ExecutionConversation implements Conversation {
     extra: Partial<UpdateRequest> = {},
   ): Promise<Heard> {
     const { reply, heard } = await this.#exchange.say(status, details, extra);
+    if (reply.kind === 'accepted' && status !== 'IN_PROGRESS') this.#final = heard;
     return heard.kind === 'ours' && reply.kind !== 'accepted' ? nothing('refused, and still ours') : heard;
   }
 
