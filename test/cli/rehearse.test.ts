@@ -110,11 +110,6 @@ describe.skipIf(!mayView)('in views of this machine (needs root and name spaces)
   }, async () => {
     const path = await documentOf('good', [
       {
-        name: 'configure',
-        type: 'writeFile',
-        input: { path: join(directory, 'app.conf'), content: 'new\n' },
-      },
-      {
         name: 'switch',
         type: 'switchLink',
         input: { link: join(directory, 'current'), target: 'releases/2' },
