@@ -24,9 +24,9 @@ const QUIET_MS = 2500;
 const TEST_MS = 180_000;
 const HOUR_MS = 3_600_000;
 const SPEED = 40;
-/** Figures may be so much lower, and higher: what is said of times has one digit more or less. */
+/** Figures may be so much lower, and higher by so much and by one: a notice may be answered once more or less. */
 const TOLERANCE = 1.1;
-/** One may fall into any test. */
+/** Pings may fall into any test. */
 const ONE_PING = 2;
 const KEEP_ALIVE = 3;
 
@@ -161,7 +161,7 @@ test('README.md says so (npm run measure:cost)', async () => {
     expect(said.length, `a row for ${what}`).toBe(6);
     for (const [index, figure] of figures(tally).entries()) {
       expect(figure, `${what}: ${String(index)} of ${head[0]}`).toBeLessThanOrEqual(
-        (said[index] ?? 0) * TOLERANCE + (index === KEEP_ALIVE ? ONE_PING : 0),
+        (said[index] ?? 0) * TOLERANCE + (index === KEEP_ALIVE ? ONE_PING : 1),
       );
     }
   }
