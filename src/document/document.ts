@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import { PLAIN_NAME, readAction } from './actions.ts';
+import { readAction } from './actions.ts';
 import { Fields, isObject, type Problem } from './fields.ts';
+import { PLAIN_NAME } from './inputs.ts';
 import { flag, readShape, requiredText, type Shape, text, texts, whole } from './members.ts';
 import { type Plan, type PlanStep, worseGrade } from './plan.ts';
 

@@ -1,5 +1,5 @@
-import { ACTION, INPUTS } from './actions.ts';
 import { CONDITION, DOCUMENT, OPERATION } from './document.ts';
+import { ACTION, INPUTS } from './inputs.ts';
 import { type JsonSchema, objectSchema } from './members.ts';
 
 /** The JSON Schema of a job document, as `config/job-document.schema.json` publishes it: made of the reader's tables. */

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { ACTION, INPUTS } from '../../src/document/actions.ts';
 import { CONDITION, DOCUMENT, readDocument } from '../../src/document/document.ts';
 import { Fields, type Problem } from '../../src/document/fields.ts';
+import { ACTION, INPUTS } from '../../src/document/inputs.ts';
 import type { Shape } from '../../src/document/members.ts';
 import { documentJsonSchema } from '../../src/document/schema.ts';
 
