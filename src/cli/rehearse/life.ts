@@ -94,13 +94,13 @@ export async function life(order: LifeOrder): Promise<void> {
   if (!open) return;
   const { plan } = open.stored;
   let records = 0;
-  let running: RunningExecution | undefined;
+  const current: { running?: RunningExecution } = {};
   const act = ({ act: what }: Stop): void => {
     if (what === 'kill') process.kill(process.pid, 'SIGKILL');
     const ended = cloud.cancel();
-    if (ended) running?.send({ type: 'ENDED', ended });
+    if (ended) current.running?.send({ type: 'ENDED', ended });
   };
-  running = runExecution(
+  current.running = runExecution(
     open.progress,
     settings.commit,
     {
@@ -132,7 +132,7 @@ export async function life(order: LifeOrder): Promise<void> {
     },
     open.life,
   );
-  const end = await running.done;
+  const end = await current.running.done;
   await open.journal.close();
   say({ end, grades: end.steps.map(({ grade }) => grade) });
   // A stop that was to come later has nothing to stop any more.
