@@ -16,11 +16,6 @@ const REBOOT_TIMEOUT_SECONDS = 600;
 const MEGABYTE = 1_048_576;
 const COMPRESSIONS = { tar: undefined, 'tar.gz': 'gzip', 'tar.xz': 'xz', 'tar.zst': 'zstd' } as const;
 
-/** The stock handlers of AWS IoT Device Client that are built-in steps here. */
-const DOWNLOAD_HANDLER = 'download-file.sh';
-const INSTALL_HANDLER = 'install-packages.sh';
-const REMOVE_HANDLER = 'remove-packages.sh';
-
 export interface ActionFacts {
   index: number;
   /** Directory that the document names for its handlers. */
@@ -177,9 +172,8 @@ function stderrLimit({ said }: Action): { stderrLinesMax?: number } {
 
 function runHandler(action: Action, input: Inputs<'runHandler'>, at: Fields): PlanStep | undefined {
   const { handler, args = [], path: directory = action.directory } = input;
-  if (handler === DOWNLOAD_HANDLER) return stockDownload(action, args, at);
-  if (handler === INSTALL_HANDLER || handler === REMOVE_HANDLER)
-    return stockPackages(action, handler, args, at);
+  const stock = STOCK_HANDLERS.get(handler);
+  if (stock) return stock(action, args, at);
   const planned = base(action, 'none', []);
   return {
     ...planned,
@@ -205,27 +199,54 @@ function unitsStep(
   return { ...base(action, 'full', [], touched), type, idempotent: true, units: services, healthSeconds };
 }
 
+/** The handlers of AWS IoT Device Client, and so of AWS' managed templates, that are built-in steps here. */
+const STOCK_HANDLERS: ReadonlyMap<
+  string,
+  (action: Action, args: readonly string[], at: Fields) => PlanStep | undefined
+> = new Map([
+  ['download-file.sh', stockDownload],
+  [
+    'install-packages.sh',
+    (action, args, at) => {
+      const words = stockWords(INPUTS.installPackages.packages, args, at);
+      return words && { ...packageBase(action, words), type: 'installPackages', packages: words };
+    },
+  ],
+  [
+    'remove-packages.sh',
+    (action, args, at) => {
+      const words = stockWords(INPUTS.removePackages.packages, args, at);
+      return words && { ...packageBase(action, words), type: 'removePackages', packages: words, purge: true };
+    },
+  ],
+  ...(['start', 'stop', 'restart'] as const).map(
+    (verb) =>
+      [
+        `${verb}-services.sh`,
+        (action: Action, args: readonly string[], at: Fields) => {
+          const services = stockWords(INPUTS.startServices.services, args, at);
+          return services && unitsStep(`${verb}Services`, action, { services, healthSeconds: undefined });
+        },
+      ] as const,
+  ),
+  ['reboot.sh', (action, _, at) => READERS.reboot(action, {}, at)],
+  ['shutdown.sh', (action, _, at) => READERS.shutdown(action, {}, at)],
+]);
+
+/** A template has all words in one argument, a sample document has one in each. */
+function stockWords(
+  { read }: { read(fields: Fields, name: string): string[] },
+  args: readonly string[],
+  at: Fields,
+): string[] | undefined {
+  return args.length === 0 ? at.wrong('args', 'is missing: it names what to work on') : read(at, 'args');
+}
+
 function stockDownload(action: Action, args: readonly string[], at: Fields): PlanStep | undefined {
   const [from = '', target = ''] = args;
   if (!URL.canParse(from)) return at.wrong('args', 'the first must be a URL');
   const reason = pathProblem(target);
   return reason === undefined ? download(action, from, target) : at.wrong('args', `the second ${reason}`);
-}
-
-function stockPackages(
-  action: Action,
-  handler: string,
-  args: readonly string[],
-  at: Fields,
-): PlanStep | undefined {
-  const installs = handler === INSTALL_HANDLER;
-  const { read } = (installs ? INPUTS.installPackages : INPUTS.removePackages).packages;
-  if (args.length === 0) return at.wrong('args', 'names no package');
-  const words = read(at, 'args');
-  const planned = packageBase(action, words);
-  return installs
-    ? { ...planned, type: 'installPackages', packages: words }
-    : { ...planned, type: 'removePackages', packages: words, purge: true };
 }
 
 function download(action: Action, from: string, target: string): PlanStep & { type: 'downloadFile' } {

@@ -10,8 +10,10 @@ const PROBLEMS_MAX = 50;
 const ARGUMENT_CHARS_MAX = 4096;
 const ARGUMENTS_MAX = 256;
 /** man 7 systemd.unit; no template without an instance, no pattern, nothing that could be an option. */
-export const UNIT_PATTERN = String.raw`^[A-Za-z0-9:_\\][A-Za-z0-9:_.\\@-]*$`;
-const UNIT_NAME = new RegExp(UNIT_PATTERN);
+const UNIT = String.raw`[A-Za-z0-9:_\\][A-Za-z0-9:_.\\@-]*`;
+/** One name or several with white space between them. */
+export const UNITS_PATTERN = String.raw`^\s*${UNIT}(\s+${UNIT})*\s*$`;
+const UNIT_NAME = new RegExp(`^${UNIT}$`);
 const UNIT_TEMPLATE = /@\.\w+$/;
 const UNIT_SUFFIX = /\.(service|socket|timer|path|target|mount|automount)$/;
 const UNIT_NAME_CHARS_MAX = 255;
@@ -139,10 +141,11 @@ export class Fields {
   unitNames(name: string): string[] {
     const before = this.#problems.length;
     const value = this.raw(name);
-    const said =
-      typeof value === 'string' ? value.split(/\s+/).filter((word) => word !== '') : this.texts(name);
+    const texts = typeof value === 'string' ? [value] : this.texts(name);
     if (this.#problems.length > before) return [];
-    if (said === undefined || said.length === 0) {
+    // AWS' template has all of them in one element of a list.
+    const said = (texts ?? []).flatMap((one) => one.split(/\s+/)).filter((word) => word !== '');
+    if (said.length === 0) {
       this.wrong(name, 'must name at least one unit');
       return [];
     }

@@ -1,4 +1,4 @@
-import { type Fields, pathProblem, UNIT_PATTERN } from './fields.ts';
+import { type Fields, pathProblem, UNITS_PATTERN } from './fields.ts';
 
 /**
  * The members that an object of a document may have. One table says both how each is read and what the published JSON
@@ -159,8 +159,8 @@ export function unitNames(description: string): Member<string[]> {
     schema: {
       description,
       anyOf: [
-        { type: 'string', pattern: '\\S' },
-        { type: 'array', items: { type: 'string', pattern: UNIT_PATTERN }, minItems: 1 },
+        { type: 'string', pattern: UNITS_PATTERN },
+        { type: 'array', items: { type: 'string', pattern: UNITS_PATTERN }, minItems: 1 },
       ],
     },
     required: true,

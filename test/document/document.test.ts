@@ -39,12 +39,6 @@ describe('documents of AWS IoT Device Client', () => {
     expect(step).not.toHaveProperty('directory');
   });
 
-  test('the stock download handler is a download', () => {
-    const args = ['https://h/f?x=1', '/opt/f'];
-    const step = stepOf({ type: 'runHandler', input: { handler: 'download-file.sh', args } });
-    expect(step).toMatchObject({ type: 'downloadFile', target: '/opt/f', urlHasQuery: true, grade: 'full' });
-  });
-
   test('a final step is the last step', () => {
     const read = readDocument(
       job(

@@ -60,17 +60,3 @@ describe.each(['installPackages', 'removePackages'])('%s refuses', (type) => {
     );
   });
 });
-
-test.each([
-  ['install-packages.sh', { type: 'installPackages', packages: ['nginx', 'curl'] }],
-  ['remove-packages.sh', { type: 'removePackages', packages: ['nginx', 'curl'], purge: true }],
-])('the stock handler %s is the built-in step, from a template and from a sample', (handler, step) => {
-  for (const args of [['nginx curl'], ['nginx', 'curl']]) {
-    expect(read('runHandler', { handler, args, path: 'default' })).toMatchObject({
-      ok: true,
-      plan: { steps: [step] },
-    });
-  }
-  expect(read('runHandler', { handler, args: [] }).ok).toBe(false);
-  expect(read('runHandler', { handler, args: ['-y'] }).ok).toBe(false);
-});
