@@ -1,5 +1,9 @@
+import { once } from 'node:events';
 import * as fs from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { CreateJobCommand, IoTClient } from '@aws-sdk/client-iot';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import type { Receipt } from '../../src/receipts/receipt.ts';
@@ -40,7 +44,13 @@ describe.skipIf(why !== undefined).each(SUITES)(
       machine = await createBootedMachine(suite);
       await fs.mkdir(path('etc/evenkeel'), { recursive: true });
       const connection = { url: simulator.mqttUrl, backoffFirstSeconds: 0.05, backoffMaxSeconds: 0.5 };
-      const config = { thing, connection, steps: { graceSeconds: 1 }, undo: { retrySeconds: 0 } };
+      const config = {
+        thing,
+        connection,
+        steps: { graceSeconds: 1 },
+        undo: { retrySeconds: 0 },
+        policy: { allowHttp: true },
+      };
       await fs.writeFile(path('etc/evenkeel/evenkeel.yaml'), stringify(config));
       await fs.writeFile(path('etc/app.conf'), 'version = 1\n');
       await fs.writeFile(path('etc/systemd/system/app.service'), APP);
@@ -237,6 +247,52 @@ describe.skipIf(why !== undefined).each(SUITES)(
       const records = (await storyOf('off'))?.records ?? [];
       expect(records.flatMap((record) => (record.type === 'finishing' ? [record.attempt] : []))).toEqual([1]);
       expect(machine.boots).toBe(boots + 1);
+    });
+
+    test("AWS' managed templates run as they are", { timeout: 300_000 }, async () => {
+      const iot = new IoTClient({
+        endpoint: simulator.httpUrl,
+        region: 'us-east-1',
+        credentials: { accessKeyId: 'simulator', secretAccessKey: 'simulator' },
+      });
+      const site = createServer((_, response) => response.end('downloaded\n'));
+      await once(site.listen(0, '127.0.0.1'), 'listening');
+      const { port } = site.address() as AddressInfo;
+      const run = async (template: string, documentParameters: Record<string, string>): Promise<void> => {
+        const jobId = `template-${template}`;
+        await iot.send(
+          new CreateJobCommand({
+            jobId,
+            targets: [thingArn(thing)],
+            jobTemplateArn: `arn:aws:iot:us-east-1::jobtemplate/${template}:1.0`,
+            documentParameters,
+          }),
+        );
+        await closed(jobId);
+        expect(status(jobId), template).toBe('SUCCEEDED');
+      };
+      const invocation = (): Promise<string> =>
+        machine.run('systemctl', 'show', '--property=InvocationID', 'app');
+      try {
+        await run('AWS-Start-Application', { services: 'app idle' });
+        expect([await isActive('app'), await isActive('idle')]).toEqual(['active', 'active']);
+        const before = await invocation();
+        await run('AWS-Restart-Application', { services: 'app' });
+        expect(await invocation()).not.toBe(before);
+        await run('AWS-Stop-Application', { services: 'app idle' });
+        expect([await isActive('app'), await isActive('idle')]).toEqual(['inactive', 'inactive']);
+        const filePath = '/etc/downloaded';
+        await run('AWS-Download-File', { downloadUrl: `http://127.0.0.1:${port}/file`, filePath });
+        expect(await read('etc/downloaded')).toBe('downloaded\n');
+        await run('AWS-Run-Command', { command: 'touch,/etc/ran' });
+        expect(await read('etc/ran')).toBe('');
+        const { boots } = machine;
+        await run('AWS-Reboot', {});
+        expect(machine.boots).toBe(boots + 1);
+      } finally {
+        site.close();
+        iot.destroy();
+      }
     });
   },
 );
