@@ -273,7 +273,7 @@ test('a user of the policy does not exist', async () => {
 
 test('getfattr and setfattr are not installed', async () => {
   const report = await patient.examined({ findProgram: () => Promise.resolve(undefined) });
-  expect(finding(report, 'attributes')).toMatchObject({ result: 'warn', fix: 'apt-get install attr' });
+  expect(finding(report, 'attributes')).toMatchObject({ result: 'warn', fix: 'apt-get install attr acl' });
   expect(finding(report, 'dpkg')).toMatchObject({ result: 'skipped' });
 });
 

@@ -121,6 +121,24 @@ describe.skipIf(why !== undefined).each(SUITES)(
     const bootId = async (): Promise<string> =>
       (await machine.run('cat', '/proc/sys/kernel/random/boot_id')).trim();
 
+    test('doctor finds nothing wrong, and knows the adapter of processes', { timeout: 120_000 }, async () => {
+      await until(
+        'the agent to be linked',
+        async () => (await machine.exec('evenkeel', 'status')).stdout.includes('link     up'),
+        LIMIT_MS,
+      ).catch(failWith);
+      const { code, stdout, stderr } = await machine.exec(
+        'evenkeel',
+        'doctor',
+        '--config',
+        '/etc/evenkeel/evenkeel.yaml',
+      );
+      expect(`${stdout}${stderr}`).toContain('all is well');
+      expect(stdout).toMatch(/✓ systemd .*\n/);
+      expect(stdout).toMatch(/✓ processes .*transient service/);
+      expect(code).toBe(0);
+    });
+
     test('units go forward with the job, and come back with it, restarted once behind all undos', {
       timeout: 200_000,
     }, async () => {

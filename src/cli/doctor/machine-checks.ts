@@ -177,7 +177,7 @@ async function attributesCheck({ findProgram }: DoctorHost): Promise<Finding> {
     return warn(
       name,
       `${missing.join(' and ')} not installed: ACLs and extended attributes are neither compared nor put back`,
-      'apt-get install attr',
+      'apt-get install attr acl',
     );
   }
   return ok(name, 'ACLs and extended attributes are compared and put back');
