@@ -1,4 +1,3 @@
-import { within } from '../../host/within.ts';
 import { loadCrt } from '../../transport/crt-api.ts';
 import type { CrtCause, CrtClient } from '../../transport/crt-client.ts';
 import { openCrtClient4 } from '../../transport/crt-client4.ts';
@@ -8,7 +7,8 @@ import type { TransportMessage } from '../../transport/port.ts';
 import type { MqttVersion } from '../../transport/protocol-version.ts';
 import { FAILURE_CODE_MIN, reasonWords } from '../../transport/reasons.ts';
 import type { DoctorHost } from './host.ts';
-import { ANSWER_LIMIT_MS, KEEP_ALIVE_SECONDS, LinkEnded, type Probe } from './mqtt-probe.ts';
+import { KEEP_ALIVE_SECONDS, type Probe } from './mqtt-probe.ts';
+import { ANSWER_LIMIT_MS, LinkEnded, ProbeLink } from './probe-link.ts';
 import type { Target } from './target.ts';
 
 const OTHER_VERSION = 0x84;
@@ -17,14 +17,14 @@ const OTHER_VERSION = 0x84;
 export class CrtProbe implements Probe {
   readonly version: MqttVersion;
   readonly #host: DoctorHost;
-  readonly #ended = new Set<(end: LinkEnded) => void>();
   readonly #heard = new Set<(message: TransportMessage) => void>();
   #client: CrtClient | undefined;
-  #end: LinkEnded | undefined;
+  readonly #link: ProbeLink;
 
   private constructor(version: MqttVersion, host: DoctorHost) {
     this.version = version;
     this.#host = host;
+    this.#link = new ProbeLink(host.clock);
   }
 
   /** Connects and has CONNACK; throws `LinkEnded` where it is refused. */
@@ -44,8 +44,8 @@ export class CrtProbe implements Probe {
     const probe = new CrtProbe(version, host);
     const open = version === 5 ? openCrtClient5 : openCrtClient4;
     let connected = false;
-    await probe
-      .#until<true>((done) => {
+    await probe.#link
+      .until<true>((done) => {
         probe.#client = open(
           { crt, endpoint, options, tlsContext, clock: host.clock },
           {
@@ -56,8 +56,8 @@ export class CrtProbe implements Probe {
             message: (message) => {
               for (const heard of [...probe.#heard]) heard(message);
             },
-            failed: (cause) => probe.#over(endOf(cause, connected)),
-            closed: () => probe.#over(new LinkEnded('the broker hung up')),
+            failed: (cause) => probe.#link.over(endOf(cause, connected)),
+            closed: () => probe.#link.over(new LinkEnded('the broker hung up')),
           },
         );
       }, 'no CONNACK')
@@ -98,13 +98,8 @@ export class CrtProbe implements Probe {
     }
   }
 
-  async hold(limitMs: number): Promise<LinkEnded | undefined> {
-    const waited = new AbortController();
-    const ended = new Promise<LinkEnded>((resolve) => this.#onEnd(resolve));
-    const time = this.#host.clock.sleep(limitMs, waited.signal).catch(() => undefined);
-    const first = await Promise.race([ended, time.then(() => undefined)]);
-    waited.abort();
-    return first;
+  hold(limitMs: number): Promise<LinkEnded | undefined> {
+    return this.#link.hold(limitMs);
   }
 
   close(): void {
@@ -113,45 +108,20 @@ export class CrtProbe implements Probe {
 
   #answerTo(topic: string, clientToken: string): Promise<TransportMessage> {
     let heard: ((message: TransportMessage) => void) | undefined;
-    return this.#until<TransportMessage>((done) => {
-      heard = (message) => {
-        const text = Buffer.from(message.payload).toString();
-        if (message.topic.startsWith(`${topic}/`) && text.includes(clientToken)) done(message);
-      };
-      this.#heard.add(heard);
-    }, 'no answer').finally(() => heard && this.#heard.delete(heard));
+    return this.#link
+      .until<TransportMessage>((done) => {
+        heard = (message) => {
+          const text = Buffer.from(message.payload).toString();
+          if (message.topic.startsWith(`${topic}/`) && text.includes(clientToken)) done(message);
+        };
+        this.#heard.add(heard);
+      }, 'no answer')
+      .finally(() => heard && this.#heard.delete(heard));
   }
 
   /** The CRT says that a question failed before it says why the connection ended, so its own words are not wanted. */
   #answered<T>(question: Promise<T> | undefined, late: string): Promise<T> {
-    return this.#until<T>((done) => void question?.then(done, () => undefined), late);
-  }
-
-  /** Resolves with what `begin` is told; rejects when the link ends, or when it takes too long. */
-  #until<T>(begin: (done: (value: T) => void) => void, late: string): Promise<T> {
-    const { clock } = this.#host;
-    return within(ANSWER_LIMIT_MS, clock, new AbortController().signal, (signal) => {
-      return new Promise<T>((resolve, reject) => {
-        this.#onEnd(reject);
-        signal.addEventListener(
-          'abort',
-          () => reject(new Error(`${late} within ${ANSWER_LIMIT_MS / 1000} s`)),
-          { once: true },
-        );
-        begin(resolve);
-      });
-    });
-  }
-
-  #onEnd(listener: (end: LinkEnded) => void): void {
-    if (this.#end) listener(this.#end);
-    else this.#ended.add(listener);
-  }
-
-  #over(end: LinkEnded): void {
-    this.#end ??= end;
-    for (const listener of this.#ended) listener(this.#end);
-    this.#ended.clear();
+    return this.#link.until<T>((done) => void question?.then(done, () => undefined), late);
   }
 }
 

@@ -5,8 +5,8 @@ import { agentFilters } from '../settings.ts';
 import { explain } from './explain.ts';
 import { type Finding, fail, ok, skipped, warn } from './finding.ts';
 import type { DoctorHost } from './host.ts';
-import { LinkEnded } from './mqtt-probe.ts';
 import { MqttSession, TakenOver } from './mqtt-session.ts';
+import { LinkEnded } from './probe-link.ts';
 import type { Target } from './target.ts';
 
 /** CONNECT, each filter of the policy by itself, and the requests of the jobs protocol. */

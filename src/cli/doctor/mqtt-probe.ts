@@ -1,26 +1,15 @@
 import type { Duplex } from 'node:stream';
 import { generate, type Packet, parser } from 'mqtt-packet';
-import { within } from '../../host/within.ts';
 import { openSocket } from '../../transport/endpoint.ts';
 import type { MqttVersion } from '../../transport/protocol-version.ts';
 import { errorWords, reasonWords } from '../../transport/reasons.ts';
 import type { DoctorHost } from './host.ts';
+import { LinkEnded, ProbeLink } from './probe-link.ts';
 import type { Target } from './target.ts';
-
-/** How a connection ended that was to say something. `code`: the reason in a DISCONNECT or CONNACK, where there was one. */
-export class LinkEnded extends Error {
-  readonly code: number | undefined;
-  constructor(words: string, code?: number) {
-    super(words);
-    this.name = 'LinkEnded';
-    this.code = code;
-  }
-}
 
 /** What the checks ask of a connection. */
 export type Probe = Pick<MqttProbe, 'version' | 'subscribe' | 'request' | 'hold' | 'close'>;
 
-export const ANSWER_LIMIT_MS = 10_000;
 export const KEEP_ALIVE_SECONDS = 60;
 
 type Of<C extends Packet['cmd']> = Extract<Packet, { cmd: C }>;
@@ -31,22 +20,23 @@ export class MqttProbe {
   readonly #socket: Duplex;
   readonly #host: DoctorHost;
   readonly #waiting = new Set<(packet: Packet) => void>();
-  readonly #ended = new Set<(end: LinkEnded) => void>();
-  #end: LinkEnded | undefined;
+  readonly #link: ProbeLink;
   #lastId = 0;
 
   private constructor(socket: Duplex, version: MqttVersion, host: DoctorHost) {
     this.#socket = socket;
     this.version = version;
     this.#host = host;
+    this.#link = new ProbeLink(host.clock);
+    this.#link.onEnd(() => socket.destroy());
     const reader = parser({ protocolVersion: version });
     reader.on('packet', (packet: Packet) => this.#received(packet));
     reader.on('error', (error: Error) =>
-      this.#over(new LinkEnded(`the broker does not speak MQTT: ${error.message}`)),
+      this.#link.over(new LinkEnded(`the broker does not speak MQTT: ${error.message}`)),
     );
     socket.on('data', (chunk: Buffer) => reader.parse(chunk));
-    socket.on('error', (error) => this.#over(new LinkEnded(errorWords(error))));
-    socket.once('close', () => this.#over(new LinkEnded('the broker hung up')));
+    socket.on('error', (error) => this.#link.over(new LinkEnded(errorWords(error))));
+    socket.once('close', () => this.#link.over(new LinkEnded('the broker hung up')));
   }
 
   /** Connects and has CONNACK; throws `LinkEnded` where it is refused. */
@@ -56,7 +46,7 @@ export class MqttProbe {
     const probe = new MqttProbe(openSocket(endpoint, tls, proxy), version, host);
     const connected = endpoint.secure ? 'secureConnect' : 'connect';
     try {
-      await probe.#until(
+      await probe.#link.until(
         (done) => void probe.#socket.once(connected, () => done(undefined)),
         'no connection',
       );
@@ -124,21 +114,16 @@ export class MqttProbe {
   }
 
   /** Waits, and does nothing; resolves to how the link ended meanwhile, if it did. */
-  async hold(limitMs: number): Promise<LinkEnded | undefined> {
-    const waited = new AbortController();
-    const ended = new Promise<LinkEnded>((resolve) => this.#onEnd(resolve));
-    const time = this.#host.clock.sleep(limitMs, waited.signal).catch(() => undefined);
-    const first = await Promise.race([ended, time.then(() => undefined)]);
-    waited.abort();
-    return first;
+  hold(limitMs: number): Promise<LinkEnded | undefined> {
+    return this.#link.hold(limitMs);
   }
 
   close(): void {
-    if (this.#end === undefined && this.#socket.writable)
+    if (this.#link.end === undefined && this.#socket.writable)
       this.#socket.end(generate({ cmd: 'disconnect' } as Packet, { protocolVersion: this.version }));
     const socket = this.#socket;
     socket.once('finish', () => socket.destroy());
-    if (this.#end !== undefined || !socket.writable) socket.destroy();
+    if (this.#link.end !== undefined || !socket.writable) socket.destroy();
   }
 
   #id(): number {
@@ -147,13 +132,13 @@ export class MqttProbe {
   }
 
   #send(packet: Packet): void {
-    if (this.#end === undefined) this.#socket.write(generate(packet, { protocolVersion: this.version }));
+    if (this.#link.end === undefined) this.#socket.write(generate(packet, { protocolVersion: this.version }));
   }
 
   #received(packet: Packet): void {
     if (packet.cmd === 'disconnect') {
       const code = packet.reasonCode ?? 0;
-      this.#over(new LinkEnded(`the broker ended the connection: ${reasonWords(code)}`, code));
+      this.#link.over(new LinkEnded(`the broker ended the connection: ${reasonWords(code)}`, code));
     }
     if (packet.cmd === 'publish' && packet.qos === 1 && packet.messageId !== undefined)
       this.#send({ cmd: 'puback', messageId: packet.messageId });
@@ -162,39 +147,13 @@ export class MqttProbe {
 
   #next<C extends Packet['cmd']>(cmd: C, fits: (packet: Of<C>) => boolean, late: string): Promise<Of<C>> {
     let waiting: ((packet: Packet) => void) | undefined;
-    return this.#until<Of<C>>((done) => {
-      waiting = (packet) => {
-        if (packet.cmd === cmd && fits(packet as Of<C>)) done(packet as Of<C>);
-      };
-      this.#waiting.add(waiting);
-    }, late).finally(() => waiting && this.#waiting.delete(waiting));
-  }
-
-  /** Resolves with what `begin` is told; rejects when the link ends, or when it takes too long. */
-  #until<T>(begin: (done: (value: T) => void) => void, late: string): Promise<T> {
-    const { clock } = this.#host;
-    return within(ANSWER_LIMIT_MS, clock, new AbortController().signal, (signal) => {
-      return new Promise<T>((resolve, reject) => {
-        this.#onEnd(reject);
-        signal.addEventListener(
-          'abort',
-          () => reject(new Error(`${late} within ${ANSWER_LIMIT_MS / 1000} s`)),
-          { once: true },
-        );
-        begin(resolve);
-      });
-    });
-  }
-
-  #onEnd(listener: (end: LinkEnded) => void): void {
-    if (this.#end) listener(this.#end);
-    else this.#ended.add(listener);
-  }
-
-  #over(end: LinkEnded): void {
-    this.#end ??= end;
-    for (const listener of this.#ended) listener(this.#end);
-    this.#ended.clear();
-    this.#socket.destroy();
+    return this.#link
+      .until<Of<C>>((done) => {
+        waiting = (packet) => {
+          if (packet.cmd === cmd && fits(packet as Of<C>)) done(packet as Of<C>);
+        };
+        this.#waiting.add(waiting);
+      }, late)
+      .finally(() => waiting && this.#waiting.delete(waiting));
   }
 }

@@ -1,7 +1,8 @@
 import type { MqttVersion } from '../../transport/protocol-version.ts';
 import { CrtProbe } from './crt-probe.ts';
 import type { DoctorHost } from './host.ts';
-import { LinkEnded, MqttProbe, type Probe } from './mqtt-probe.ts';
+import { MqttProbe, type Probe } from './mqtt-probe.ts';
+import { LinkEnded } from './probe-link.ts';
 import type { Target } from './target.ts';
 
 /** CONNACK codes for "not this protocol version", of 3.1.1 and of 5. */
