@@ -150,9 +150,14 @@ async function readOne(key: string, path: string): Promise<Told> {
 }
 
 /** What the running agent says of itself; why it says nothing; `undefined` where none runs. */
-async function liveStatus({ state }: Config): Promise<LiveStatus | { mute: string } | undefined> {
+async function liveStatus({ state, control }: Config): Promise<LiveStatus | { mute: string } | undefined> {
   try {
-    const answer = await askAgent<LiveStatus>(state.directory, { command: 'status' }, HERE, STATUS_LIMIT_MS);
+    const answer = await askAgent<LiveStatus>(
+      state.directory,
+      { command: 'status' },
+      { ...HERE, readers: control },
+      STATUS_LIMIT_MS,
+    );
     if (!answer) return undefined;
     return answer.ok ? answer.value : { mute: answer.error.message };
   } catch (error) {

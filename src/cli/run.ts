@@ -18,9 +18,10 @@ import { acquireStateLock, checkStateDirectory } from '../store/state-lock.ts';
 import type { TransportTls } from '../transport/port.ts';
 import { askForCertificate, wantsCertificate } from './certificate.ts';
 import { CommandFailed } from './command-failed.ts';
-import { controlCommands } from './control/commands.ts';
+import { type CommandDeps, ownerCommands, readCommands } from './control/commands.ts';
 import { LinkWatch } from './control/link-watch.ts';
-import { serveControl } from './control/server.ts';
+import { openReadSocket } from './control/read-socket.ts';
+import { forReaders, serveControl } from './control/server.ts';
 import { openTransport } from './open-transport.ts';
 import { createCertificates } from './rotation.ts';
 import {
@@ -126,7 +127,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     ...(onRecord && { onRecord }),
   });
 
-  const commands = controlCommands({
+  const commandDeps: CommandDeps = {
     facts: {
       version: packageVersion(),
       pid: process.pid,
@@ -141,8 +142,16 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     link: () => linkWatch.status(transport, transportOptions(config)),
     refusedChannels: () => readRefusals(nodeDisk, settings.stateDirectory),
     requestTimeoutMs: settings.requestTimeoutMs,
-  });
-  serve = serveControl(commands, { clock: systemClock, log });
+  };
+  const reads = readCommands(commandDeps);
+  const acts = ownerCommands(commandDeps);
+  const controlDeps = { clock: systemClock, log };
+  serve = serveControl({ ...reads, ...acts }, controlDeps);
+  const closeReaders = await openReadSocket(
+    config.control,
+    serveControl(forReaders(reads, acts), controlDeps),
+    { log },
+  );
 
   let draining = false;
   const drain = (signal: NodeJS.Signals): void => {
@@ -177,6 +186,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   jobs.close();
   await transport.close();
   await life.proved();
+  await closeReaders();
   await lock.release();
   log.info({}, 'drained');
   // The CRT keeps a process alive until the collector has found its clients, if it ever does.

@@ -307,6 +307,16 @@ export const configSchema = z.strictObject({
       topic: z.string().min(1).max(256).optional().describe('And to this topic.'),
     })
     .prefault({}),
+  control: z
+    .strictObject({
+      group: z
+        .string()
+        .regex(/^[^\s:/-][^\s:/]{0,255}$/, 'must be the name of a group')
+        .default('evenkeel')
+        .describe('Its members may ask the agent what it does, and nothing else; no such group: nobody may.'),
+      directory: path.default('/run/evenkeel').describe('Where the socket that they ask stands.'),
+    })
+    .prefault({}),
   drainSeconds: seconds(0, 3600).default(20).describe('What SIGTERM gives the step under way.'),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])

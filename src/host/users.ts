@@ -24,13 +24,31 @@ const USER_NAME_LENGTH_MAX = 256;
 export async function findUser(name: string): Promise<User | undefined> {
   if (!isUserName(name)) return undefined;
   const isIt = (user: User): boolean => user.name === name;
-  return usersIn(await readPasswd()).find(isIt) ?? usersIn(await askNameService(name)).find(isIt);
+  return usersIn(await readPasswd()).find(isIt) ?? usersIn(await askNameService('passwd', name)).find(isIt);
 }
 
 /** The account with that number; `undefined` when it has no name here. */
 export async function findUserById(uid: number): Promise<User | undefined> {
   const isIt = (user: User): boolean => user.uid === uid;
-  return usersIn(await readPasswd()).find(isIt) ?? usersIn(await askNameService(String(uid))).find(isIt);
+  return (
+    usersIn(await readPasswd()).find(isIt) ?? usersIn(await askNameService('passwd', String(uid))).find(isIt)
+  );
+}
+
+/** The number of the group of that name, from /etc/group, else from the name service; `undefined` when there is none. */
+export async function findGroup(name: string): Promise<number | undefined> {
+  if (!isUserName(name)) return undefined;
+  const known = await readFile('/etc/group', 'utf8').catch(() => '');
+  return groupIn(known, name) ?? groupIn(await askNameService('group', name), name);
+}
+
+/** Reads text of the form of /etc/group (man 5 group). */
+function groupIn(text: string, name: string): number | undefined {
+  const ids = text.split('\n').flatMap((line) => {
+    const [found, , gid = ''] = line.split(':');
+    return found === name && isId(gid) ? [Number(gid)] : [];
+  });
+  return ids[0];
 }
 
 /** Reads text of the form of /etc/passwd (man 5 passwd); lines that are not of that form are passed over. */
@@ -61,9 +79,9 @@ async function readPasswd(): Promise<string> {
   }
 }
 
-async function askNameService(nameOrNumber: string): Promise<string> {
+async function askNameService(database: 'passwd' | 'group', nameOrNumber: string): Promise<string> {
   try {
-    const { stdout } = await promisify(execFile)('getent', ['passwd', nameOrNumber], {
+    const { stdout } = await promisify(execFile)('getent', [database, nameOrNumber], {
       timeout: GETENT_TIMEOUT_MS,
     });
     return stdout;

@@ -39,6 +39,19 @@ export async function acquireStateLock(
     await opened.close();
     throw new Error(`cannot use ${directory}: another agent is running on it`);
   }
+  const close = await listenOn(path, serve);
+  // The directory is the owner's alone; this holds where somebody has opened it up.
+  await chmod(path, 0o600);
+  return {
+    async release() {
+      await close();
+      await opened.close();
+    },
+  };
+}
+
+/** Listens on a path where nobody answers; neither server nor connections keep the process alive. */
+export async function listenOn(path: string, serve: (socket: Socket) => void): Promise<() => Promise<void>> {
   await unlink(path).catch(() => undefined);
   const open = new Set<Socket>();
   const server = createServer((socket) => {
@@ -52,15 +65,10 @@ export async function acquireStateLock(
     server.listen(path, resolve);
   });
   server.unref();
-  // The directory is the owner's alone; this holds where somebody has opened it up.
-  await chmod(path, 0o600);
-  return {
-    async release() {
-      const closed = new Promise((resolve) => server.close(resolve));
-      for (const socket of open) socket.destroy();
-      await closed;
-      await opened.close();
-    },
+  return async () => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    for (const socket of open) socket.destroy();
+    await closed;
   };
 }
 
@@ -72,7 +80,7 @@ export async function connectToOwner(disk: Disk, directory: string): Promise<Soc
       const socket = connect(join(opened.path, SOCKET), () => resolve(socket));
       socket.once('error', (error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined);
-        else reject(new Error(`cannot ask the agent of ${directory}: ${error.message}`, { cause: error }));
+        else reject(error);
       });
     });
   } finally {
@@ -80,7 +88,8 @@ export async function connectToOwner(disk: Disk, directory: string): Promise<Soc
   }
 }
 
-function answers(path: string): Promise<boolean> {
+/** Whether somebody listens there. */
+export function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path, () => {
       socket.destroy();

@@ -36,16 +36,21 @@ export interface CommandDeps {
   requestTimeoutMs: number;
 }
 
-/** All that the agent can be asked on its socket. */
-export function controlCommands(deps: CommandDeps): ControlCommands {
+/** What the agent can be asked by those who may only read: it changes nothing, here or in the cloud, and costs nothing. */
+export function readCommands(deps: Pick<CommandDeps, 'facts' | 'agent' | 'link' | 'refusedChannels'>) {
   const status = async (): Promise<LiveStatus> => ({
     ...deps.facts,
     agent: deps.agent.status(),
     link: deps.link(),
     refusedChannels: await deps.refusedChannels(),
   });
+  return { status };
+}
+
+/** What only the owner may ask of it. */
+export function ownerCommands(deps: CommandDeps): ControlCommands {
+  const { status } = readCommands(deps);
   return {
-    status,
     check: async (): Promise<LiveCheck> => {
       if (!deps.transport.up) return await status();
       const roundTrip = await pinged(deps);

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
 
 /**
- * What is said on the agent's socket: one line of JSON to it, one line of JSON back, then it closes. Only the owner of
- * the state directory (and root) gets there.
+ * What is said on the agent's sockets: one line of JSON to it, one line of JSON back, then it closes. On the one in the
+ * state directory, where only its owner and root get to, everything can be asked; on the readers' only what changes
+ * nothing (`read-socket.ts`).
  */
 
 export interface Request {
@@ -15,7 +16,7 @@ export type Answer<T = unknown> =
   | { ok: true; value: T }
   | { ok: false; error: { code: ControlErrorCode; message: string } };
 
-export type ControlErrorCode = 'badRequest' | 'unknownCommand' | 'refused' | 'failed';
+export type ControlErrorCode = 'badRequest' | 'unknownCommand' | 'notAllowed' | 'refused' | 'failed';
 
 export const REQUEST_BYTES_MAX = 64 * 1024;
 export const ANSWER_BYTES_MAX = 4 * 1024 * 1024;

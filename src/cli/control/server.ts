@@ -9,6 +9,18 @@ export type ControlCommands = Readonly<Record<string, (request: Request) => Prom
 /** A command that will not do what it was asked: an answer, not a fault. */
 export class ControlRefused extends Error {}
 
+/** On the readers' socket: the ones that act are known there, and refused. */
+export function forReaders(reads: ControlCommands, acts: ControlCommands): ControlCommands {
+  const refuse = (): Promise<never> => Promise.reject(new NotAllowed());
+  return { ...Object.fromEntries(Object.keys(acts).map((name) => [name, refuse])), ...reads };
+}
+
+class NotAllowed extends Error {
+  constructor() {
+    super('only root and the owner of the state directory may do this (try sudo)');
+  }
+}
+
 export interface ControlDeps {
   clock: Pick<Clock, 'sleep'>;
   log: { warn(fields: object, message: string): void };
@@ -66,6 +78,7 @@ async function answerTo(line: string, commands: ControlCommands, log: ControlDep
   try {
     return { ok: true, value: await command(request) };
   } catch (error) {
+    if (error instanceof NotAllowed) return refusal('notAllowed', error.message);
     if (error instanceof ControlRefused) return refusal('refused', error.message);
     log.warn({ command: request.command, error: String(error) }, 'a control command failed');
     return refusal('failed', (error as Error).message);
