@@ -4,6 +4,7 @@ import type { Policy } from '../document/policy.ts';
 import { deviceState } from '../execution/details.ts';
 import type { ExecutionLimits } from '../execution/effects.ts';
 import type { CommitPolicy } from '../execution/next-move.ts';
+import { cancelOutlook, type Outlook } from '../execution/outlook.ts';
 import type { Progress } from '../execution/progress.ts';
 import type { ExecutionRecord } from '../execution/records.ts';
 import type { Clock } from '../host/clock.ts';
@@ -21,6 +22,7 @@ import { type Current, execute } from './execute.ts';
 import { createNotices, type Notices } from './notices.ts';
 import { resolveAfterRepair } from './repair.ts';
 import { Seeker } from './seek.ts';
+import { type Summary, summaryOf } from './summary.ts';
 
 /** What local configuration decides for the agent; times in milliseconds. */
 export interface AgentSettings {
@@ -69,12 +71,25 @@ export interface Agent {
   start(): void;
   /** SIGTERM: what is under way is finished or left to the next start; nothing is cancelled. */
   drain(): Promise<void>;
-  /** Turns the running job back; false when there is none, or it is past the point. */
-  cancel(reason: string): boolean;
+  /** Turns the running job back, where that is still possible; `jobId` says which one is meant. */
+  cancel(reason: string, jobId?: string): Cancelled;
   status(): AgentStatus;
+  /** `undefined` where no execution has that key. */
+  summary(key: string): Promise<Summary | undefined>;
   /** Resolves when drained; rejects when the process has to end (the journal cannot be written, or a bug). */
   readonly done: Promise<void>;
 }
+
+export type Cancelled =
+  | { ok: false; reason: string }
+  | {
+      ok: true;
+      key: string;
+      jobId: string;
+      executionNumber: number;
+      linkUp: boolean;
+      how: Exclude<Outlook['kind'], 'tooLate'>;
+    };
 
 export interface AgentStatus {
   state: string;
@@ -142,11 +157,26 @@ class OneAtATime implements Agent {
     for (const { journal } of this.#book?.open.values() ?? []) await journal.close();
   }
 
-  cancel(reason: string): boolean {
-    const execution = this.#current?.execution;
-    if (!execution || execution.progress.direction === 'back') return false;
+  cancel(reason: string, jobId?: string): Cancelled {
+    const current = this.#current;
+    if (!current) return { ok: false, reason: 'no job runs here' };
+    const { key, execution, plan } = current;
+    const job = jobOf(current);
+    const name = `${job.jobId}#${job.executionNumber}`;
+    if (jobId !== undefined && jobId !== job.jobId) {
+      return { ok: false, reason: `${jobId} does not run here; ${name} does` };
+    }
+    const { context } = this.#actor.getSnapshot();
+    if (context.draining) return { ok: false, reason: 'the agent is shutting down; ask it when it is back' };
+    const outlook = cancelOutlook(plan, current.written(), execution.move);
+    if (outlook.kind === 'tooLate') return { ok: false, reason: `${name}: ${outlook.reason}` };
     execution.send({ type: 'CANCEL', cause: { by: 'local', reason } });
-    return true;
+    const { jobId: id, executionNumber } = job;
+    return { ok: true, key, jobId: id, executionNumber, linkUp: context.linkUp, how: outlook.kind };
+  }
+
+  async summary(key: string): Promise<Summary | undefined> {
+    return this.#book && summaryOf(key, this.#book, this.#current, this.#deps.disk);
   }
 
   status(): AgentStatus {

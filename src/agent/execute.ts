@@ -1,6 +1,6 @@
 import { sameDocument } from '../document/document.ts';
-import type { FetchingStep } from '../document/plan.ts';
-import type { Progress } from '../execution/progress.ts';
+import type { FetchingStep, Plan } from '../document/plan.ts';
+import { advance, type Progress } from '../execution/progress.ts';
 import type { ExecutionRecord } from '../execution/records.ts';
 import { type RunningExecution, runExecution } from '../execution/runner.ts';
 import { observe } from '../steps/observe.ts';
@@ -19,6 +19,9 @@ export interface Current {
   key: string;
   execution: RunningExecution;
   conversation: Conversation;
+  plan: Plan;
+  /** As the journal stands; the machine's own is as of the last rest. */
+  written(): Progress;
 }
 
 /** Runs an open execution; `prev` is the outcome of the one before, for the first update's details. */
@@ -34,6 +37,7 @@ export async function execute(
     execution: open.progress.identity.executionNumber,
   });
   const current: { running?: RunningExecution } = {};
+  let written = open.progress;
 
   const conversation = createConversation(
     {
@@ -85,7 +89,10 @@ export async function execute(
       touchesLink: touchesLink(plan, settings.linkPaths),
       addReceipt: (progress, cloudStatus) => addReceipt(progress, cloudStatus, startedAt, open, deps),
       limits: settings.limits,
-      onRecord: (record: ExecutionRecord) => deps.onRecord?.(open.key, record),
+      onRecord: (record: ExecutionRecord) => {
+        written = advance(written, record);
+        deps.onRecord?.(open.key, record);
+      },
       log,
     },
     open.life,
@@ -94,7 +101,7 @@ export async function execute(
   current.running = running;
   // What a stranger's cloud says is no evidence: it is not asked (I7).
   if (foreign) conversation.close();
-  return { key: open.key, execution: running, conversation };
+  return { key: open.key, execution: running, conversation, plan, written: () => written };
 }
 
 function freshUrl(step: FetchingStep, conversation: Conversation, signal: AbortSignal): Promise<string> {

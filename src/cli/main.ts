@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import { CommandFailed } from './command-failed.ts';
+import { addLocalCommands } from './local-commands.ts';
 import type { RehearseOptions } from './rehearse/rehearse.ts';
 import { addSimulateCommand } from './simulate-command.ts';
 import { packageVersion } from './version.ts';
@@ -19,6 +20,7 @@ program
   .action(async (options: { config?: string }) => (await import('./run.ts')).run(options));
 
 addSimulateCommand(program);
+addLocalCommands(program);
 
 program
   .command('check <document>')
@@ -92,5 +94,5 @@ try {
 } catch (error) {
   if (!(error instanceof CommandFailed)) throw error;
   process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
+  process.exitCode = error.exitCode;
 }

@@ -90,14 +90,19 @@ export const withdrawing: Effect = {
   obeys: () => ['ended', 'drain', 'halt'],
   async run(situation, tools, signal) {
     const { plan, progress } = situation;
+    const records: EffectOutput['records'][number][] = [];
+    // The answer may take days without a link, and the wish must outlive every restart meanwhile.
+    if (!progress.cancel)
+      records.push(...(await tools.put({ type: 'withdrawing', cause: abortCause(situation) })));
     const answer = await tools.cloud.fence(progressDetails(plan, progress, 'withdrawn'), signal);
-    if (answer.kind !== 'ours') return unlessOurs(answer);
-    return {
-      records: await tools.put(
+    if (answer.kind !== 'ours') return { ...unlessOurs(answer), records };
+    records.push(
+      ...(await tools.put(
         { type: 'withdrawn', versionNumber: answer.versionNumber },
         { type: 'aborted', cause: abortCause(situation) },
-      ),
-    };
+      )),
+    );
+    return { records };
   },
 };
 

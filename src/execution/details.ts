@@ -14,6 +14,9 @@ export function progressDetails(plan: Plan, progress: Progress, phase: string, s
   };
 }
 
+/** The `code` of an execution that a person on the device has cancelled. */
+const LOCAL_CANCEL = 'localCancel';
+
 /** The details of the vote, and of a report of failure. */
 export function outcomeDetails(plan: Plan, progress: Progress, output: Output | undefined): Details {
   const { verdict, cause } = progress;
@@ -28,6 +31,7 @@ export function outcomeDetails(plan: Plan, progress: Progress, output: Output | 
         notUndone: verdict.notUndone.map((index) => plan.steps[index]?.name ?? String(index)).join(', '),
       }),
     }),
+    ...(cause?.by === 'local' && { code: LOCAL_CANCEL }),
     ...(cause && { reason: causeText(cause, plan) }),
     ...(output && (plan.includeStdOut || cause) && output.stdout !== '' && { stdout: output.stdout }),
     ...(output && output.stderr !== '' && { stderr: output.stderr }),

@@ -21,6 +21,8 @@ export interface Progress {
   steps: readonly StepProgress[];
   /** Why it turned back; or, past a pivot, what the cloud had said meanwhile. */
   cause?: Cause;
+  /** A person wants the vote taken back. */
+  cancel?: Cause;
   /** The rollback's own restart of the device: how often it was asked for, and in which boot the last time. */
   rollbackReboot?: BootEnding;
   verdict?: Verdict;
@@ -208,6 +210,9 @@ export function advance(progress: Progress, record: ExecutionRecord): Progress {
     case 'proposed':
       from('prepared', 'proposed');
       return { ...progress, phase: 'proposed', versionNumber: record.expectedVersion };
+    case 'withdrawing':
+      from('proposed');
+      return { ...progress, cancel: record.cause };
     case 'withdrawn':
       from('proposed');
       return { ...progress, phase: 'prepared', versionNumber: record.versionNumber };

@@ -46,6 +46,8 @@ export type ExecutionRecord =
   | { type: 'prepared'; versionNumber: number }
   /** The vote may be out. */
   | { type: 'proposed'; expectedVersion: number }
+  /** A person wants the vote taken back: asked for until the cloud has answered, over every restart. */
+  | { type: 'withdrawing'; cause: Cause }
   /** Every copy of the vote is stale. */
   | { type: 'withdrawn'; versionNumber: number }
   /** The one-way door: from here on everything is undone. */

@@ -111,6 +111,7 @@ export function runExecution(
       asked: fresh,
       probed: fresh || progress.bootId === deps.bootId,
       verified: false,
+      ...(progress.cancel && { cancel: progress.cancel }),
       ...(failure && { failure }),
     },
   });

@@ -43,6 +43,7 @@ function keyOf({ value, context }: { value: unknown; context: Situation }): stri
     cause !== undefined,
     verdict?.outcome,
     commit,
+    progress.cancel !== undefined,
     progress.rollbackReboot?.attempts,
     progress.steps.map(({ finishing }) => finishing?.attempts),
   ];

@@ -157,12 +157,15 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
         ...ENDS.map((ended): EffectOutput => ({ records: [proposed], ended })),
       ];
     }
-    case 'withdrawing':
+    case 'withdrawing': {
+      const cause = abortCause(situation);
+      const wish: ExecutionRecord[] = progress.cancel ? [] : [{ type: 'withdrawing', cause }];
       return [
-        wrote({ type: 'withdrawn', versionNumber: 5 }, { type: 'aborted', cause: abortCause(situation) }),
-        none,
-        ...evidence,
+        wrote(...wish, { type: 'withdrawn', versionNumber: 5 }, { type: 'aborted', cause }),
+        wrote(...wish),
+        ...evidence.map((output) => ({ ...output, records: wish })),
       ];
+    }
     case 'committing':
       return [
         wrote({ type: 'committed', how: progress.phase === 'proposed' ? 'ownSuccess' : 'pivotPassed' }),

@@ -43,11 +43,15 @@ const untilStopped = (signal: AbortSignal): Promise<Stopped> =>
   new Promise((resolve) => signal.addEventListener('abort', () => resolve({ kind: 'stopped' })));
 
 /** Runs from the vote on, with a cancel by a person; `fence` answers the update that shall take it back. */
-function cancelled(voted: Voted, fence: (signal: AbortSignal) => Promise<Answer | Stopped>) {
+function cancelled(
+  voted: Voted,
+  fence: (signal: AbortSignal) => Promise<Answer | Stopped>,
+  story: readonly ExecutionRecord[] = STORY,
+) {
   const records: string[] = [];
   let device = 'new';
   const running = runExecution(
-    fold(STORY),
+    fold(story),
     POLICY,
     {
       plan: PLAN,
@@ -84,7 +88,7 @@ function cancelled(voted: Voted, fence: (signal: AbortSignal) => Promise<Answer 
     } as never,
     'new',
   );
-  running.send({ type: 'CANCEL', cause: { by: 'local', reason: 'a person' } });
+  if (story === STORY) running.send({ type: 'CANCEL', cause: { by: 'local', reason: 'a person' } });
   return { running, records, device: () => device };
 }
 
@@ -115,7 +119,7 @@ test('nothing is undone while the update that takes the vote back has no answer'
   running.send({ type: 'DRAIN' });
   const progress = await running.done;
   expect(progress.phase).toBe('proposed');
-  expect({ records, device: device() }).toEqual({ records: [], device: 'new' });
+  expect({ records, device: device() }).toEqual({ records: ['withdrawing'], device: 'new' });
 });
 
 test('a vote that was accepted before it could be taken back is the commit', async () => {
@@ -127,4 +131,20 @@ test('a vote that was accepted before it could be taken back is the commit', asy
   const progress = await running.done;
   expect({ commit: progress.commit, device: device() }).toEqual({ commit: 'ownSuccess', device: 'new' });
   expect(records).not.toContain('undo');
+});
+
+test('the wish to take it back outlives a restart: the vote is not sent again', async () => {
+  const voted = new Voted();
+  const cause = { by: 'local', reason: 'a person' } as const;
+  const { running, records, device } = cancelled(voted, () => {
+    voted.update('IN_PROGRESS', voted.version);
+    return Promise.resolve({ kind: 'ours', versionNumber: voted.version });
+  }, [...STORY, { type: 'withdrawing', cause }]);
+  const progress = await running.done;
+  expect({ cause: progress.cause, device: device(), status: voted.status }).toEqual({
+    cause,
+    device: 'old',
+    status: 'FAILED',
+  });
+  expect(records).not.toContain('proposed');
 });

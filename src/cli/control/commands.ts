@@ -1,10 +1,13 @@
 import type { Agent, AgentStatus } from '../../agent/agent.ts';
+import type { Summary } from '../../agent/summary.ts';
 import type { Clock } from '../../host/clock.ts';
 import type { JobsClient, Reply } from '../../jobs/client.ts';
 import type { Refusals } from '../../receipts/refusals.ts';
 import type { Transport } from '../../transport/port.ts';
+import { actingCommands } from './acting-commands.ts';
 import type { LinkStatus } from './link-watch.ts';
-import type { ControlCommands } from './server.ts';
+import { type Request, wanted } from './protocol.ts';
+import { type ControlCommands, ControlRefused } from './server.ts';
 
 /** Answer to `status`. */
 export interface LiveStatus {
@@ -27,7 +30,7 @@ export interface LiveCheck extends LiveStatus {
 
 export interface CommandDeps {
   facts: Pick<LiveStatus, 'version' | 'pid' | 'thing' | 'mode' | 'startedAt'>;
-  agent: Pick<Agent, 'status'>;
+  agent: Pick<Agent, 'status' | 'summary' | 'cancel'>;
   jobs: Pick<JobsClient, 'describe'>;
   transport: Pick<Transport, 'up' | 'roundTrip'>;
   clock: Pick<Clock, 'monotonicMs'>;
@@ -44,13 +47,20 @@ export function readCommands(deps: Pick<CommandDeps, 'facts' | 'agent' | 'link' 
     link: deps.link(),
     refusedChannels: await deps.refusedChannels(),
   });
-  return { status };
+  const summary = async (request: Request): Promise<Summary> => {
+    const key = wanted(request, 'key');
+    const found = await deps.agent.summary(key);
+    if (!found) throw new ControlRefused(`no execution ${key} is known here`);
+    return found;
+  };
+  return { status, summary };
 }
 
 /** What only the owner may ask of it. */
 export function ownerCommands(deps: CommandDeps): ControlCommands {
   const { status } = readCommands(deps);
   return {
+    ...actingCommands(deps.agent),
     check: async (): Promise<LiveCheck> => {
       if (!deps.transport.up) return await status();
       const roundTrip = await pinged(deps);

@@ -18,6 +18,15 @@ export type Answer<T = unknown> =
 
 export type ControlErrorCode = 'badRequest' | 'unknownCommand' | 'notAllowed' | 'refused' | 'failed';
 
+/** An argument that must be there, and be a text. */
+export function wanted(request: Request, name: string): string {
+  const value = request[name];
+  if (typeof value !== 'string' || value === '') throw new BadRequest(`"${name}" must be a text`);
+  return value;
+}
+
+export class BadRequest extends Error {}
+
 export const REQUEST_BYTES_MAX = 64 * 1024;
 export const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
 

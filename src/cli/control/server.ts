@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../../host/clock.ts';
 import { within } from '../../host/within.ts';
-import { type Answer, REQUEST_BYTES_MAX, type Request, readLine, writeLine } from './protocol.ts';
+import { type Answer, BadRequest, REQUEST_BYTES_MAX, type Request, readLine, writeLine } from './protocol.ts';
 
 /** What the agent does when it is asked; one entry for each command of the protocol. */
 export type ControlCommands = Readonly<Record<string, (request: Request) => Promise<unknown>>>;
@@ -78,6 +78,7 @@ async function answerTo(line: string, commands: ControlCommands, log: ControlDep
   try {
     return { ok: true, value: await command(request) };
   } catch (error) {
+    if (error instanceof BadRequest) return refusal('badRequest', error.message);
     if (error instanceof NotAllowed) return refusal('notAllowed', error.message);
     if (error instanceof ControlRefused) return refusal('refused', error.message);
     log.warn({ command: request.command, error: String(error) }, 'a control command failed');
