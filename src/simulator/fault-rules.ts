@@ -39,6 +39,34 @@ const FAULT_ACTIONS = [
 ] as const;
 export type FaultAction = (typeof FAULT_ACTIONS)[number];
 
+/** Written out, so that its users need no types of a validator. */
+export interface FaultRule {
+  id?: string | undefined;
+  on: FaultPoint;
+  action: FaultAction;
+  /** Names; `*` stands for any text. */
+  thing?: string | undefined;
+  client?: string | undefined;
+  /** The name in the client's certificate. */
+  commonName?: string | undefined;
+  /** getPending, startNext, describe, update, shadowGet, …; of a call, such as CancelJobExecution. */
+  operation?: string | undefined;
+  kind?: 'notify' | 'notify-next' | undefined;
+  /** An MQTT topic filter. */
+  topic?: string | undefined;
+  /** Of `reject`. */
+  code?: string | undefined;
+  /** Of `delay` (how long) and `reorder` (at most): milliseconds, or a range of them. */
+  delayMs?: number | [number, number] | undefined;
+  probability?: number | undefined;
+  /** Of the chance in probability and in a range: the same seed, the same run. */
+  seed?: number | undefined;
+  /** So many matches go by untouched first. */
+  skip?: number | undefined;
+  /** So many are touched, then no more. */
+  count?: number | undefined;
+}
+
 const DELAY_MS_MAX = 86_400_000;
 
 const delay = z.number('must be a number').int('must be a whole number').min(0, 'must be 0 or more');
@@ -49,34 +77,25 @@ const count = z.number('must be a number').int('must be a whole number').min(0, 
 const oneOf = <const T extends readonly string[]>(values: T) =>
   z.enum(values, `must be one of ${values.join(', ')}`);
 
-const ruleSchema = z
+const ruleSchema: z.ZodType<FaultRule> = z
   .strictObject(
     {
       id: name.optional(),
       on: oneOf(FAULT_POINTS),
       action: oneOf(FAULT_ACTIONS),
-      /** Names; `*` stands for any text. */
       thing: name.optional(),
       client: name.optional(),
-      /** The name in the client's certificate. */
       commonName: name.optional(),
-      /** getPending, startNext, describe, update, shadowGet, …; of a call, such as CancelJobExecution. */
       operation: name.optional(),
       kind: oneOf(['notify', 'notify-next']).optional(),
-      /** An MQTT topic filter. */
       topic: name.optional(),
-      /** Of `reject`. */
       code: name.optional(),
-      /** Of `delay` (how long) and `reorder` (at most): milliseconds, or a range of them. */
       delayMs: z
         .union([delayMs, z.tuple([delayMs, delayMs])], 'must be milliseconds, or [least, most]')
         .optional(),
       probability: z.number('must be a number').min(0, 'must be 0 to 1').max(1, 'must be 0 to 1').optional(),
-      /** Of the chance in probability and in a range: the same seed, the same run. */
       seed: count.optional(),
-      /** So many matches go by untouched first. */
       skip: count.optional(),
-      /** So many are touched, then no more. */
       count: count.optional(),
     },
     {
@@ -97,8 +116,6 @@ const ruleSchema = z
     if (Array.isArray(rule.delayMs) && rule.delayMs[0] > rule.delayMs[1])
       context.addIssue({ code: 'custom', path: ['delayMs'], message: 'must be [least, most]' });
   });
-
-export type FaultRule = z.infer<typeof ruleSchema>;
 
 /** Reads rules; the error names the place, such as `faults[0].delayMs: must be 0 or more`. */
 export function parseFaultRules(value: unknown): FaultRule[] {
