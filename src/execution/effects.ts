@@ -5,6 +5,7 @@ import type { Processes } from '../host/processes.ts';
 import type { Fingerprint, Json, Output, StepContext, StepType } from '../steps/step.ts';
 import { type Attachment, attach, resolveAttachment } from '../store/attachment.ts';
 import type { Journal } from '../store/journal.ts';
+import { type OutputName, writeOutput } from '../store/outputs.ts';
 import type { Cloud } from './cloud.ts';
 import type { EffectOutput, StopReason } from './execution-machine.ts';
 import type { Situation } from './next-move.ts';
@@ -62,6 +63,8 @@ export interface EffectTools extends ExecutionDeps {
   attachStep(name: string, value: Json): Promise<Attachment>;
   images(progress: Progress): Promise<Images>;
   output: { last?: Output };
+  /** Keeps the tails of what a program said, for people; nothing depends on them. */
+  keepOutput(name: OutputName, output: Output | undefined): Promise<void>;
 }
 
 /** The tools of one execution. */
@@ -84,6 +87,12 @@ export function createTools(deps: ExecutionDeps): EffectTools {
       await deps.journal.append(records.map((record) => ({ at, ...record }) as never));
       for (const record of records) deps.onRecord?.(record);
       return records;
+    },
+    async keepOutput(name, output) {
+      if (!output || (output.stdout === '' && output.stderr === '')) return;
+      await writeOutput(deps.disk, deps.directory, name, { at: deps.clock.wallMs(), ...output }).catch(
+        (error: unknown) => deps.log.warn({ ...name, error: String(error) }, 'cannot keep an output'),
+      );
     },
     attachStep: (name, value) => attach(deps.disk, deps.directory, name, value),
     async images({ steps }) {

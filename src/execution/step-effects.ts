@@ -101,6 +101,7 @@ export const attempting: Effect = {
     const type = tools.stepTypeOf(planned);
     const outcome: DoOutcome = await orFailed(type.do(planned, before, trying, tools.context, signal));
     if (outcome.output) tools.output.last = outcome.output;
+    await tools.keepOutput({ step, direction: 'do', attempt }, outcome.output);
     records.push(...(await tools.put(await attemptRecord(situation, step, before, outcome, tools))));
     return { records };
   },
@@ -215,6 +216,7 @@ export const undoing: Effect = {
     if (process) await tools.processes.fence(process, tools.limits.graceMs);
     const attempt = { ...attemptOf(undoAttempts + 1, step, 'undo', tools, records), triedAgain: !back };
     const outcome = await undoWithin(situation, step, attempt, tools, signal);
+    await tools.keepOutput({ step, direction: 'undo', attempt: attempt.number }, outcome.output);
     if (outcome.result === 'ok') {
       records.push(...(await tools.put({ type: 'undone', step, kept: outcome.kept })));
     } else if (!signal.aborted) {

@@ -160,35 +160,36 @@ export async function undoProgram(
   signal: AbortSignal,
 ): Promise<UndoOutcome> {
   if (after?.process) await context.processes.fence(after.process, context.settings.graceMs);
-  const failed = program && (await undoByCommand(step, program, attempt, context, signal));
+  const command = program && (await undoByCommand(step, program, attempt, context, signal));
   const paths = await undoPaths(step, before, after, attempt, context);
-  if (failed === undefined || paths.result === 'ok') {
-    return failed === undefined ? paths : { result: 'failed', reason: failed };
-  }
-  return { result: 'failed', reason: `${failed}; ${paths.reason}` };
+  const said = command?.output && { output: command.output };
+  if (command?.failed === undefined) return { ...paths, ...said };
+  const reason = paths.result === 'ok' ? command.failed : `${command.failed}; ${paths.reason}`;
+  return { result: 'failed', reason, ...said };
 }
 
-/** Why the undo command failed; `undefined` when it is done and durable. */
+/** `failed`: why; absent when it is done and durable. */
 async function undoByCommand(
   step: PlanStep,
   program: Program,
   attempt: Attempt,
   context: StepContext,
   signal: AbortSignal,
-): Promise<string | undefined> {
+): Promise<{ failed?: string; output?: Output }> {
   try {
     const spec = await commandSpec(step, program, 'undo', attempt, context);
     const result = await context.processes.run(spec, (identity) => attempt.record(identity), signal);
-    const { exitCode, ended, stderrTail } = result;
+    const { exitCode, ended, stdoutTail, stderrTail } = result;
+    const output = { stdout: stdoutTail, stderr: stderrTail };
     if (exitCode === 0 && ended === null) {
       await syncTouched(step.touches, context.disk);
-      return undefined;
+      return { output };
     }
     const how = ended ?? result.signal ?? `exit status ${exitCode}`;
     const said = stderrTail.trim().slice(-UNDO_STDERR_CHARS_MAX);
-    return `the undo command ended with ${how}${said && `: ${said}`}`;
+    return { failed: `the undo command ended with ${how}${said && `: ${said}`}`, output };
   } catch (error) {
-    if (error instanceof CannotRunError) return error.message;
+    if (error instanceof CannotRunError) return { failed: error.message };
     throw error;
   }
 }

@@ -158,5 +158,5 @@ export type DoOutcome =
 
 export type UndoOutcome =
   /** `kept`: what was found that is neither before nor after, moved to `kept/` in the execution's directory. */
-  | { result: 'ok'; kept: readonly { id: ResourceId; keptAs: string }[] }
-  | { result: 'failed'; reason: string };
+  | { result: 'ok'; kept: readonly { id: ResourceId; keptAs: string }[]; output?: Output }
+  | { result: 'failed'; reason: string; output?: Output };
