@@ -9,6 +9,9 @@ import { packageVersion } from './version.ts';
 const CONFIG = ['-c, --config <file>', 'configuration; every key has a default'] as const;
 const JSON_OUT = ['--json', 'print JSON'] as const;
 
+const READS =
+  '\nReads the state directory, whether an agent runs or not. Exit code: 0; 1 where it cannot, or knows no such job.';
+
 const program = new Command('evenkeel')
   .description('An agent for AWS IoT Jobs that puts the device back when a job is cancelled')
   .version(packageVersion());
@@ -52,20 +55,49 @@ program
 
 program
   .command('status')
-  .description('say what the agent does, and list the jobs that this device knows, from their journals')
+  .description('say what the agent does and what the device needs of you, and list the last jobs')
   .option(...CONFIG)
   .option(...JSON_OUT)
+  .option(
+    '-w, --watch',
+    'go on telling until Ctrl-C: drawn anew in a terminal, a line for each change elsewhere',
+  )
+  .addHelpText(
+    'after',
+    '\nExit code: 0 an agent runs and all is well, 1 nobody can tell, 3 no agent runs, 4 a job left the device\nINCONSISTENT or a journal cannot be read (with or without an agent).',
+  )
+  .action(async (options: { config?: string; json?: boolean; watch?: boolean }) =>
+    (await import('./status.ts')).status(options),
+  );
+
+program
+  .command('history')
+  .description('list the jobs that have run here, newest first, with their outcome')
+  .option(...CONFIG)
+  .option(...JSON_OUT)
+  .addHelpText('after', READS)
   .action(async (options: { config?: string; json?: boolean }) =>
-    (await import('./history.ts')).status(options),
+    (await import('./history.ts')).history(options),
   );
 
 program
   .command('show <job>')
-  .description('print what a job did, undid and verified, and when')
+  .description('tell what a job did, undid and compared, when, and what to do about it')
   .option(...CONFIG)
   .option(...JSON_OUT)
+  .addHelpText('after', READS)
   .action(async (job: string, options: { config?: string; json?: boolean }) =>
-    (await import('./history.ts')).show(job, options),
+    (await import('./show.ts')).show(job, options),
+  );
+
+program
+  .command('logs <job>')
+  .description("print the last of what a job's programs wrote; stderr is marked with !")
+  .option(...CONFIG)
+  .option(...JSON_OUT)
+  .addHelpText('after', READS)
+  .action(async (job: string, options: { config?: string; json?: boolean }) =>
+    (await import('./logs.ts')).logs(job, options),
   );
 
 program

@@ -11,7 +11,7 @@ import { createSystemd } from '../host/systemd.ts';
 import { createJobsClient } from '../jobs/client.ts';
 import { type ChannelDeps, shadowChannel, topicChannel } from '../receipts/channels.ts';
 import { createDelivery } from '../receipts/delivery.ts';
-import { openOutbox } from '../receipts/outbox.ts';
+import { countReceipts, openOutbox } from '../receipts/outbox.ts';
 import { readRefusals, writeRefusals } from '../receipts/refusals.ts';
 import { JournalFailed } from '../store/journal.ts';
 import { acquireStateLock, checkStateDirectory } from '../store/state-lock.ts';
@@ -34,6 +34,7 @@ import {
   transportOptions,
   withGivenThing,
 } from './settings.ts';
+import { openLibrary } from './story/library.ts';
 import { packageVersion } from './version.ts';
 
 /**
@@ -141,6 +142,8 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     clock: systemClock,
     link: () => linkWatch.status(transport, transportOptions(config)),
     refusedChannels: () => readRefusals(nodeDisk, settings.stateDirectory),
+    receiptsWaiting: () => countReceipts(nodeDisk, settings.stateDirectory),
+    library: openLibrary(nodeDisk, settings.stateDirectory),
     requestTimeoutMs: settings.requestTimeoutMs,
   };
   const reads = readCommands(commandDeps);

@@ -92,6 +92,13 @@ export async function openOutbox(
   };
 }
 
+/** How many wait, of whoever's; the state directory may have none yet. */
+export async function countReceipts(disk: Disk, stateDirectory: string): Promise<number> {
+  const directory = join(stateDirectory, 'outbox');
+  if (!(await disk.lstat(directory))) return 0;
+  return (await disk.readDirectory(directory)).filter((name) => name.endsWith(SUFFIX)).length;
+}
+
 /** Never dropped: the device is neither old nor new, or nobody can prove that it is. */
 const MUST_STAY = 3;
 

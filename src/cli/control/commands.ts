@@ -4,6 +4,7 @@ import type { Clock } from '../../host/clock.ts';
 import type { JobsClient, Reply } from '../../jobs/client.ts';
 import type { Refusals } from '../../receipts/refusals.ts';
 import type { Transport } from '../../transport/port.ts';
+import type { Library } from '../story/library.ts';
 import { actingCommands } from './acting-commands.ts';
 import type { LinkStatus } from './link-watch.ts';
 import { type Request, wanted } from './protocol.ts';
@@ -19,6 +20,8 @@ export interface LiveStatus {
   agent: AgentStatus;
   link: LinkStatus;
   refusedChannels: Refusals;
+  /** Receipts that the cloud has not taken yet. */
+  receiptsWaiting: number;
 }
 
 /** Answer to `check`: what `doctor` can learn from an agent whose session it must not take over (L26). */
@@ -36,16 +39,22 @@ export interface CommandDeps {
   clock: Pick<Clock, 'monotonicMs'>;
   link(): LinkStatus;
   refusedChannels(): Promise<Refusals>;
+  receiptsWaiting(): Promise<number>;
+  /** For those who may ask, and may not read the state directory. */
+  library: Library;
   requestTimeoutMs: number;
 }
 
 /** What the agent can be asked by those who may only read: it changes nothing, here or in the cloud, and costs nothing. */
-export function readCommands(deps: Pick<CommandDeps, 'facts' | 'agent' | 'link' | 'refusedChannels'>) {
+export function readCommands(
+  deps: Pick<CommandDeps, 'facts' | 'agent' | 'link' | 'refusedChannels' | 'receiptsWaiting' | 'library'>,
+) {
   const status = async (): Promise<LiveStatus> => ({
     ...deps.facts,
     agent: deps.agent.status(),
     link: deps.link(),
     refusedChannels: await deps.refusedChannels(),
+    receiptsWaiting: await deps.receiptsWaiting(),
   });
   const summary = async (request: Request): Promise<Summary> => {
     const key = wanted(request, 'key');
@@ -53,7 +62,13 @@ export function readCommands(deps: Pick<CommandDeps, 'facts' | 'agent' | 'link' 
     if (!found) throw new ControlRefused(`no execution ${key} is known here`);
     return found;
   };
-  return { status, summary };
+  return {
+    status,
+    summary,
+    history: () => deps.library.summaries(),
+    show: (request: Request) => deps.library.stories(wanted(request, 'jobId')),
+    logs: (request: Request) => deps.library.outputs(wanted(request, 'jobId')),
+  };
 }
 
 /** What only the owner may ask of it. */

@@ -3,7 +3,7 @@ import type { Config } from '../../config/config.ts';
 import { TMPFS_TYPE } from '../../store/state-lock.ts';
 import { askAgent } from '../control/client.ts';
 import type { LiveCheck } from '../control/commands.ts';
-import { readAll, type Told } from '../history.ts';
+import { readAll, type Told } from '../story/journals.ts';
 import { type Finding, fail, ok, skipped, warn } from './finding.ts';
 import type { DoctorHost } from './host.ts';
 
@@ -37,7 +37,7 @@ export async function stateChecks(config: Config, owner: Owner, host: DoctorHost
     await ownershipOf(directory, isThere, host),
     ownerFinding(directory, owner),
     await roomIn(place, config, host),
-    ...(isThere ? await journalsIn(config) : [skipped('journals', 'there is no state yet')]),
+    ...(isThere ? await journalsIn(config, host) : [skipped('journals', 'there is no state yet')]),
   ];
 }
 
@@ -128,11 +128,11 @@ function megabytes(bytes: number): string {
   return `${(bytes / MEGABYTE).toFixed(bytes < 10 * MEGABYTE ? 1 : 0)} MB`;
 }
 
-async function journalsIn(config: Config): Promise<Finding[]> {
+async function journalsIn(config: Config, { disk }: DoctorHost): Promise<Finding[]> {
   const name = 'journals';
   let told: Told[];
   try {
-    told = await readAll(config.state.directory);
+    told = await readAll(disk, config.state.directory);
   } catch (error) {
     return [fail(name, `cannot read them: ${(error as Error).message}`, 'look for disk errors: dmesg')];
   }
