@@ -237,7 +237,7 @@ test('the agent reads for those who may only ask it', async () => {
     ok: true,
     value: [{ runs: [{ step: 2, stdout: 'heard\n\u001b[31mred\n' }] }],
   });
-  expect(await ask('show')).toMatchObject({ ok: false, error: { code: 'refused' } });
+  expect(await ask('show')).toMatchObject({ ok: false, error: { code: 'badRequest' } });
 });
 
 test('status --watch: a line for each change into a pipe, and Ctrl-C ends it well', async () => {
