@@ -61,6 +61,9 @@ export const DISCONNECT_GRACE_MS = 500;
 /** CONNACK codes for "not this protocol version": of 3.1.1, and of 5. */
 export const VERSION_REFUSALS: ReadonlySet<number> = new Set([0x01, 0x84]);
 
+/** MQTT 5 wants such a connection closed (MQTT-3.2.2-4), since each of ours asks for a clean session. */
+export const FOREIGN_SESSION = 'the broker claims a session that this client never had';
+
 /** A22: a policy that does not allow a filter shows as a hang-up, so the words name what was asked last. */
 export function hangUpWords(options: TransportOptions, phase: Phase): string {
   if (phase === 'connecting') return `cannot connect to ${options.url}: the broker hung up before CONNACK`;

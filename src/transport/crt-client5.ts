@@ -1,4 +1,4 @@
-import { INBOUND_PACKET_BYTES_MAX } from './connection.ts';
+import { FOREIGN_SESSION, INBOUND_PACKET_BYTES_MAX } from './connection.ts';
 import type { Crt5Client, Crt5Config, Crt5Failure } from './crt-api.ts';
 import {
   type CrtCause,
@@ -19,6 +19,8 @@ const NO_JITTER = 1;
 /** The CRT always connects again by itself; a day later is never, since its client ends with its connection. */
 const NEVER_MS = 86_400_000;
 const NORMAL_DISCONNECTION = 0;
+/** What the CRT says of a CONNACK with a session where it had asked for a clean one. */
+const SESSION_NOT_OURS = 'AWS_ERROR_MQTT_CANCELLED_FOR_CLEAN_SESSION';
 /** A broker of MQTT 3.1.1 answers with a CONNACK of its own version, which MQTT 5 cannot read. */
 const UNREADABLE = 'AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR';
 
@@ -119,6 +121,7 @@ function config(settings: CrtClientSettings): Crt5Config {
 
 function failureCause({ error, connack }: Crt5Failure): CrtCause {
   if (error.error_name === UNREADABLE) return { kind: 'otherVersion' };
+  if (error.error_name === SESSION_NOT_OURS) return { kind: 'error', words: FOREIGN_SESSION };
   // A CONNACK of success that the CRT does not accept is in the error, not in the code.
   if (connack !== undefined && connack.reasonCode !== 0) return { kind: 'refused', code: connack.reasonCode };
   return causeOf(error);

@@ -6,6 +6,7 @@ import {
   type ConnectionEvents,
   type ConnectionSettings,
   DISCONNECT_GRACE_MS,
+  FOREIGN_SESSION,
   hangUpWords,
   type Phase,
   timeoutWords,
@@ -16,7 +17,7 @@ import { clientOptions } from './mqttjs-options.ts';
 import { createPings, type Pings } from './mqttjs-pings.ts';
 import { subscribeAll } from './mqttjs-subscribe.ts';
 import type { TransportOptions } from './port.ts';
-import type { VersionRefusal } from './protocol-version.ts';
+import type { MqttVersion, VersionRefusal } from './protocol-version.ts';
 import { type Acknowledged, IN_FLIGHT_MAX } from './publish-queue.ts';
 import { errorWords, reasonWords } from './reasons.ts';
 
@@ -28,6 +29,7 @@ const HANG_UP_CODES = new Set(['ECONNRESET', 'EPIPE']);
 /** A connection of mqtt.js. */
 export class MqttjsConnection implements Connection {
   readonly #options: TransportOptions;
+  readonly #version: MqttVersion;
   readonly #clock: TransportClock;
   readonly #events: ConnectionEvents;
   readonly #socket: Duplex;
@@ -43,6 +45,7 @@ export class MqttjsConnection implements Connection {
   constructor(settings: ConnectionSettings, events: ConnectionEvents) {
     const { options, endpoint, version, clock } = settings;
     this.#options = options;
+    this.#version = version;
     this.#clock = clock;
     this.#events = events;
     this.#socket = openSocket(endpoint, options.tls, options.proxy);
@@ -101,13 +104,17 @@ export class MqttjsConnection implements Connection {
   #received(packet: Packet): void {
     if (packet.cmd !== 'connack') return;
     const code = packet.reasonCode ?? packet.returnCode ?? 0;
-    if (code === 0) return;
+    if (code === 0) {
+      if (packet.sessionPresent && this.#version === 5)
+        this.#fail(`cannot connect to ${this.#options.url}: ${FOREIGN_SESSION}`);
+      return;
+    }
     if (VERSION_REFUSALS.has(code)) this.#refusal = 'said';
     this.#fail(`cannot connect to ${this.#options.url}: the broker refuses: ${reasonWords(code)}`);
   }
 
   #subscribe(connack: IConnackPacket): void {
-    if (this.#phase !== 'connecting') return;
+    if (this.#phase !== 'connecting' || this.#reason !== undefined) return;
     this.#phase = 'subscribing';
     this.#events.accepted();
     subscribeAll(this.#client, this.#options.filters, (refused) => {

@@ -1,7 +1,6 @@
 import type { Packet } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import type { Transport, TransportOptions } from '../../src/transport/port.ts';
-import type { MqttVersion } from '../../src/transport/protocol-version.ts';
 import { type Behaviour, connack, type FakeBroker, fakeBroker } from '../support/fake-broker.ts';
 import { until } from '../support/until.ts';
 import { wireTo } from '../support/wire.ts';
@@ -10,13 +9,6 @@ import { ADAPTERS, changesOf, createAdapter, endings, heard, TIMEOUT_MS, textOf,
 /** The contract of both adapters where a broker must say what no real one can be brought to say. */
 
 const FILTERS = Array.from({ length: 11 }, (_, index) => `t/${index}`);
-const CONNACK_CODES: Record<MqttVersion, readonly number[]> = {
-  4: [1, 2, 3, 4, 5],
-  5: [
-    0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8c, 0x90, 0x95, 0x97, 0x99, 0x9a,
-    0x9b, 0x9c, 0x9d, 0x9f,
-  ],
-};
 const WAYS = ADAPTERS.flatMap((adapter) =>
   ([4, 5] as const).map((mqttVersion) => ({ adapter, mqttVersion })),
 );
@@ -142,30 +134,6 @@ describe.each(WAYS)('$adapter, MQTT version $mqttVersion', ({ adapter, mqttVersi
       expect(changes).toEqual([]);
     },
   );
-
-  test('is refused with every code there is, says so, tries again each time, and is up at last', async () => {
-    const codes = [...CONNACK_CODES[mqttVersion]];
-    const fake = await broker((packet, client) => {
-      const code = packet.cmd === 'connect' ? codes[0] : undefined;
-      if (code === undefined) return false;
-      codes.shift();
-      client.send(connack(code));
-      client.end();
-      return true;
-    });
-    const link = await transport(fake.url, { backoff: { firstMs: 5, maxMs: 10, healthyAfterMs: 1000 } });
-    link.start();
-    expect(await until('a refusal', () => link.lastFailure)).toMatch(
-      /^cannot connect to .*: the broker refuses/,
-    );
-    await until('the link', () => link.up);
-    expect(codes).toEqual([]);
-    // The CRT does not tell the code of MQTT 3.1.1.
-    if (adapter === 'mqttjs' || mqttVersion === 5)
-      expect(link.lastFailure).toMatch(
-        new RegExp(`\\(0x${CONNACK_CODES[mqttVersion].at(-1)?.toString(16).padStart(2, '0')}\\)$`),
-      );
-  });
 
   test('a message that comes twice is heard twice, with each of them acknowledged', async () => {
     const fake = await broker();
