@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { generate, type Packet, parser } from 'mqtt-packet';
 
 /** A broker that answers exactly what it is told to, for what no real one can be brought to say. */
@@ -22,10 +23,14 @@ export interface FakeClient {
 /** What to do with a packet; `false` leaves it to the polite default: grant, acknowledge, and nothing more. */
 export type Behaviour = (packet: Packet, client: FakeClient) => boolean;
 
-export async function fakeBroker(behave: Behaviour = () => false): Promise<FakeBroker> {
+/** With `tls`, it takes clients that show a certificate alone. */
+export async function fakeBroker(
+  behave: Behaviour = () => false,
+  tls?: { cert: string; key: string; ca: string },
+): Promise<FakeBroker> {
   const packets: Packet[] = [];
   const clients = new Map<Socket, FakeClient>();
-  const server = createServer((socket) => {
+  const take = (socket: Socket): void => {
     let version = 4;
     const reader = parser();
     const client: FakeClient = {
@@ -43,11 +48,14 @@ export async function fakeBroker(behave: Behaviour = () => false): Promise<FakeB
       packets.push(packet);
       if (!behave(packet, client)) answer(packet, client);
     });
-  });
+  };
+  const server = tls
+    ? createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true }, take)
+    : createServer(take);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
-    url: `mqtt://127.0.0.1:${(server.address() as { port: number }).port}`,
+    url: `${tls ? 'mqtts://localhost' : 'mqtt://127.0.0.1'}:${(server.address() as { port: number }).port}`,
     packets,
     clients: () => [...clients.values()],
     async close() {
