@@ -20,7 +20,7 @@ export interface Conversation extends Cloud {
 }
 
 export interface ConversationDeps extends ExchangeDeps {
-  transport: Pick<Transport, 'up' | 'roundTrip' | 'renew' | 'subscribe'>;
+  transport: Pick<Transport, 'up' | 'lastFailure' | 'roundTrip' | 'renew' | 'subscribe'>;
   clock: Clock;
   requestTimeoutMs: number;
   /** True when the document is the one that the plan was read from, URL queries aside (J14, P20). */
@@ -93,10 +93,20 @@ class ExecutionConversation implements Conversation {
     { fresh, waitMs }: { fresh: boolean; waitMs: number },
     signal: AbortSignal,
   ): Promise<Answer | NoLink | Stopped> {
-    const attempt = (): Promise<Heard> => (fresh ? this.#overNewLink() : this.#overStandingLink());
+    const { transport } = this.#deps;
+    let why: string | undefined;
+    const attempt = async (): Promise<Heard> => {
+      const heard = await (fresh ? this.#overNewLink() : this.#overStandingLink());
+      if (heard.kind === 'nothing') ({ why } = heard);
+      return heard;
+    };
     const answer = await within(waitMs, this.#deps.clock, signal, (both) => this.#persist(attempt, both));
     if (answer.kind !== 'stopped' || signal.aborted) return answer;
-    return { kind: 'noLink', reason: `not proved within ${Math.round(waitMs / 1000)} s` };
+    const { up, lastFailure = '' } = transport;
+    const isSaid = up || lastFailure === '' || why?.includes(lastFailure);
+    const causes = [why, isSaid ? undefined : lastFailure].filter((one) => one !== undefined);
+    const reason = [`not proved within ${Math.round(waitMs / 1000)} s`, ...causes].join(': ');
+    return { kind: 'noLink', reason };
   }
 
   propose(
