@@ -36,6 +36,15 @@ export async function createCertificates(
       const obtained = await obtain(wanted, { credentials, requests, clock: systemClock, log }, signal);
       return obtained.ok ? { ok: true, certificateId: obtained.credential.record.certificateId } : obtained;
     },
+    async made(name) {
+      const record = (await credentials.read(name))?.record;
+      return (
+        record && {
+          certificateId: record.certificateId,
+          registered: record.ownershipToken === undefined,
+        }
+      );
+    },
     follow() {
       if (usedTls()?.certificate === tlsOptions(config).certificate) return;
       log.info({}, 'connecting with the certificate that is in use again');

@@ -20,6 +20,7 @@ const LOCAL_CANCEL = 'localCancel';
 /** The details of the vote, and of a report of failure. */
 export function outcomeDetails(plan: Plan, progress: Progress, output: Output | undefined): Details {
   const { verdict, cause } = progress;
+  const kept = progress.steps.flatMap((step) => step.kept);
   return {
     outcome: verdict?.outcome ?? 'committed',
     grade: planGrade(progress),
@@ -33,6 +34,7 @@ export function outcomeDetails(plan: Plan, progress: Progress, output: Output | 
     }),
     ...(cause?.by === 'local' && { code: LOCAL_CANCEL }),
     ...(cause && { reason: causeText(cause, plan) }),
+    ...(kept.length > 0 && { kept: kept.map(({ id, keptAs }) => `${id} ${keptAs}`).join(', ') }),
     ...(output && (plan.includeStdOut || cause) && output.stdout !== '' && { stdout: output.stdout }),
     ...(output && output.stderr !== '' && { stderr: output.stderr }),
   };

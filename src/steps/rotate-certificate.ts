@@ -4,7 +4,7 @@ import { withPlace } from '../host/safe-paths.ts';
 import { within } from '../host/within.ts';
 import { removeTree } from '../store/atomic-file.ts';
 import { afterOf, filePaths, withStaging } from './place-file.ts';
-import type { DoOutcome, StepContext, StepType } from './step.ts';
+import type { DoOutcome, StepContext, StepType, UndoOutcome } from './step.ts';
 
 /**
  * A new key and certificate for the device. The resource is the link to the ones in use: it changes in one rename, its
@@ -23,16 +23,24 @@ export const rotateCertificate: StepType<RotateCertificateStep> = {
     const { certificates, clock, key } = context;
     const { link } = step;
     if (link === undefined || !certificates) return { result: 'failed', reason: 'nothing to rotate' };
-    const name = `${key}-${step.index}`;
+    const name = nameOf(step, key);
     const obtained = await within(step.timeoutSeconds * 1000, clock, signal, (both) =>
       certificates.obtain(name, both),
     );
     if (signal.aborted) return { result: 'interrupted', reason: 'stopped while a certificate was asked for' };
     if (!obtained.ok) return { result: 'failed', reason: obtained.reason };
     await switchTo(name, link, step.index, context);
-    // Where the job does not stay, somebody must still take its rights away in the cloud.
     const output = { stdout: `new certificate ${obtained.certificateId}`, stderr: '' };
     return { result: 'ok', after: await afterOf(before, context), output };
+  },
+  // The device cannot take its rights away in the cloud (that is an API of the account), so it is named to those who can.
+  async undo(step, before, after, attempt, context): Promise<UndoOutcome> {
+    const undone = await filePaths.undo(step, before, after, attempt, context);
+    if (undone.result !== 'ok' || attempt.triedAgain) return undone;
+    const made = await context.certificates?.made(nameOf(step, context.key));
+    if (!made) return undone;
+    const keptAs = made.registered ? 'registered in the cloud' : 'in the cloud, perhaps registered';
+    return { ...undone, kept: [...undone.kept, { id: `certificate:${made.certificateId}`, keptAs }] };
   },
   settle(_step, _before, { certificates }) {
     certificates?.follow();
@@ -43,6 +51,10 @@ export const rotateCertificate: StepType<RotateCertificateStep> = {
     await context.certificates?.prune();
   },
 };
+
+function nameOf({ index }: RotateCertificateStep, key: string): string {
+  return `${key}-${index}`;
+}
 
 async function switchTo(name: string, link: string, index: number, context: StepContext): Promise<void> {
   const { disk } = context;

@@ -77,6 +77,8 @@ export interface Certificates {
     name: string,
     signal: AbortSignal,
   ): Promise<{ ok: true; certificateId: string } | { ok: false; reason: string }>;
+  /** The certificate that was asked for under this name, as far as it got; the cloud may have registered it or not. */
+  made(name: string): Promise<{ certificateId: string; registered: boolean } | undefined>;
   /** Connects anew where the link stands on another certificate than the one in use. */
   follow(): void;
   /** Removes all but the one in use. */

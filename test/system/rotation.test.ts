@@ -69,6 +69,10 @@ function createJob({ thing, device }: Boat): void {
 
 const statusOf = ({ thing }: Boat): string => cloud.service.execution(thing, `job-${thing}`, 1).status;
 
+/** What the cloud has made for the thing. */
+const certificatesOf = ({ thing }: Boat) =>
+  cloud.provisioning.certificates().filter((one) => one.thing === thing);
+
 async function isClosed({ device }: Boat): Promise<boolean> {
   const all = await executionsIn(join(device.root, 'state'));
   return all.length > 0 && all.every(({ phase }) => phase === 'closed');
@@ -154,13 +158,18 @@ test('cancelled by force while the certificate is asked for: the old one stays',
       cloud.service.cancelExecution(boat.thing, `job-${boat.thing}`, { force: true });
     return { kind: 'drop' };
   };
-  unhooks.push(cloud.faults.onRequest(hook));
+  unhooks.push(cloud.faults.onAnswer(hook));
   createJob(boat);
   await until('CANCELED', () => statusOf(boat) === 'CANCELED', WAIT_MS);
   await expectOld(boat, old);
+  const [leftover] = certificatesOf(boat).filter(({ certificateId }) => certificateId !== old.certificateId);
+  expect(leftover?.status).toBe('ACTIVE');
+  // The answer to RegisterThing was lost, so the device cannot know.
+  const keptAs = 'in the cloud, perhaps registered';
   expect(await until('a receipt', () => receiptOf(boat))).toMatchObject({
     deviceState: 'old',
     verified: true,
+    kept: [{ id: `certificate:${leftover?.certificateId}`, keptAs }],
   });
 });
 
@@ -178,6 +187,11 @@ test('cancelled by force when the new one is connected: back to the old one', {
   createJob(boat);
   await until('CANCELED', () => statusOf(boat) === 'CANCELED', WAIT_MS);
   await expectOld(boat, old);
+  const [leftover] = certificatesOf(boat).filter(({ certificateId }) => certificateId !== old.certificateId);
+  expect(leftover?.status).toBe('ACTIVE');
+  expect(await until('a receipt', () => receiptOf(boat))).toMatchObject({
+    kept: [{ id: `certificate:${leftover?.certificateId}`, keptAs: 'registered in the cloud' }],
+  });
 });
 
 test('a new certificate that is not let in: back to the old one, and the report says why', {
@@ -189,6 +203,8 @@ test('a new certificate that is not let in: back to the old one, and the report 
   await expectOld(boat, old);
   const { statusDetails } = cloud.service.execution(boat.thing, `job-${boat.thing}`, 1);
   expect(statusDetails).toMatchObject({ outcome: 'rolledBack', deviceState: 'old', verified: 'true' });
+  const [leftover] = certificatesOf(boat).filter(({ certificateId }) => certificateId !== old.certificateId);
+  expect(statusDetails?.['kept']).toBe(`certificate:${leftover?.certificateId} registered in the cloud`);
   expect(statusDetails?.['reason']).toMatch(/no link to the cloud: .*cannot connect to/);
 });
 
