@@ -116,9 +116,16 @@ program
   .option(...CONFIG)
   .option('--account <id>', 'AWS account, for the ARNs')
   .option('--region <region>', 'AWS region; by default the one in connection.url')
+  .option('--claim', 'that of the claim certificate (provisioning), which the whole fleet shares')
   .option('--fleet', 'for every thing whose client id is its name, by a policy variable')
-  .action(async (options: { config?: string; account?: string; region?: string; fleet?: boolean }) =>
-    (await import('./policy.ts')).policy(options),
+  .action(
+    async (options: {
+      config?: string;
+      account?: string;
+      region?: string;
+      claim?: boolean;
+      fleet?: boolean;
+    }) => (await import('./policy.ts')).policy(options),
   );
 
 try {

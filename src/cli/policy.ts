@@ -1,6 +1,11 @@
 import type { Config } from '../config/config.ts';
 import { jobsFilters, jobsPrefix, requestTopics } from '../jobs/topics.ts';
-import { provisioningTopics } from '../provisioning/requests.ts';
+import {
+  CLAIM_CLIENT,
+  type KeysFrom,
+  provisioningFilters,
+  provisioningTopics,
+} from '../provisioning/requests.ts';
 import { CommandFailed } from './command-failed.ts';
 import { readConfig } from './settings.ts';
 
@@ -61,7 +66,10 @@ export function usesOf({
       ...(receipts.topic === undefined ? [] : [receipts.topic]),
       ...rotation,
     ],
-    'iot:Subscribe': [...jobsFilters(thing), ...rotation.map((topic) => `${topic}/+`)],
+    'iot:Subscribe': [
+      ...jobsFilters(thing),
+      ...(template === undefined ? [] : provisioningFilters(template, keys)),
+    ],
     // Nothing comes but by a filter or as the answer to a request (T4); naming each again would fill the policy.
     'iot:Receive': [
       `${jobsPrefix(thing)}*`,
@@ -89,8 +97,23 @@ export function statementFor(
   return { Effect: 'Allow', Action: action, Resource: arns.length === 1 ? (arns[0] as string) : arns };
 }
 
+/** What a device does with its claim certificate: nothing but asking for another one. */
+export function claimUses(template: string, keys: KeysFrom): Record<PolicyAction, readonly string[]> {
+  const topics = provisioningTopics(template, keys);
+  return {
+    'iot:Connect': [`${CLAIM_CLIENT}*`],
+    'iot:Publish': topics,
+    'iot:Subscribe': provisioningFilters(template, keys),
+    'iot:Receive': topics.map((topic) => `${topic}/*`),
+  };
+}
+
 export function iotPolicy(uses: Uses, place: ArnPlace): PolicyDocument {
-  const statements = Object.entries(usesOf(uses)).map(([action, names]) =>
+  return policyFor(usesOf(uses), place);
+}
+
+export function policyFor(uses: Record<PolicyAction, readonly string[]>, place: ArnPlace): PolicyDocument {
+  const statements = Object.entries(uses).map(([action, names]) =>
     statementFor(action as PolicyAction, names, place),
   );
   return { Version: '2012-10-17', Statement: statements };
@@ -111,6 +134,7 @@ export interface PolicyOptions {
   account?: string;
   region?: string;
   fleet?: boolean;
+  claim?: boolean;
 }
 
 /** `evenkeel policy`: prints it. What is still missing goes to stderr, so that stdout is always the policy alone. */
@@ -128,7 +152,19 @@ export function policy(options: PolicyOptions): void {
     ...(region !== undefined && { region }),
     ...(account !== undefined && { account }),
   });
-  const uses = options.fleet
+  const document = options.claim ? claimPolicy(config, place) : iotPolicy(usesFor(config, options), place);
+  process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+  for (const note of notesOn(document, place)) process.stderr.write(`${note}\n`);
+}
+
+function claimPolicy({ provisioning }: Config, place: ArnPlace): PolicyDocument {
+  const { template, keys } = provisioning;
+  if (template === undefined) throw new CommandFailed('--claim: provisioning.template is not set');
+  return policyFor(claimUses(template, keys), place);
+}
+
+function usesFor(config: Config, { fleet }: PolicyOptions): Uses {
+  return fleet
     ? {
         thing: THING_VARIABLE,
         connection: {},
@@ -136,9 +172,6 @@ export function policy(options: PolicyOptions): void {
         provisioning: config.provisioning,
       }
     : config;
-  const document = iotPolicy(uses, place);
-  process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
-  for (const note of notesOn(document, place)) process.stderr.write(`${note}\n`);
 }
 
 /** A receipt topic that names the thing is each thing's own. */

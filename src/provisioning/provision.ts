@@ -4,7 +4,7 @@ import { within } from '../host/within.ts';
 import type { Transport } from '../transport/port.ts';
 import { CLAIMED, type Credential, type Credentials } from './credentials.ts';
 import { obtain, type Wanted } from './obtain.ts';
-import { createProvisioningRequests, provisioningFilters } from './requests.ts';
+import { CLAIM_CLIENT, createProvisioningRequests, provisioningFilters } from './requests.ts';
 
 export interface ProvisionSettings extends Pick<Wanted, 'template' | 'parameters' | 'keys'> {
   /** PEM texts: what whole fleets share, good for nothing but asking. */
@@ -87,8 +87,7 @@ async function askByClaim(
   { credentials, clock, log, connect }: ProvisionDeps,
 ): Promise<'provisioned' | 'refused' | 'noLink'> {
   const { template, keys, parameters, commonName, connectWaitMs, requestTimeoutMs } = settings;
-  // Many devices have one claim: the client id is nobody's, or they would push each other out (L26).
-  const clientId = `evenkeel-claim-${clock.uuid()}`;
+  const clientId = `${CLAIM_CLIENT}${clock.uuid()}`;
   const filters = provisioningFilters(template, keys);
   const link = await connect({ ...settings.claim, clientId, filters });
   try {

@@ -11,6 +11,9 @@ const CSR = '$aws/certificates/create-from-csr/json';
 const KEYS = '$aws/certificates/create/json';
 const provisionTopic = (template: string): string => `$aws/provisioning-templates/${template}/provision/json`;
 
+/** Many devices have one claim: their client ids are nobody's, or they would push each other out (L26). */
+export const CLAIM_CLIENT = 'evenkeel-claim-';
+
 export type KeysFrom = 'device' | 'cloud';
 
 /** What is published to, for a policy. */

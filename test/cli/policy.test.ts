@@ -1,11 +1,19 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { iotPolicy, POLICY_CHARS_MAX, type PolicyDocument, regionOf } from '../../src/cli/policy.ts';
+import {
+  claimUses,
+  iotPolicy,
+  POLICY_CHARS_MAX,
+  type PolicyDocument,
+  policyFor,
+  regionOf,
+} from '../../src/cli/policy.ts';
 import { systemClock } from '../../src/host/clock.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
 import { thingArn } from '../../src/simulator/service/jobs-service.ts';
 import { createDevice, type Device, startSite, updateDocument } from '../support/device.ts';
+import { createBoat, startHarbour } from '../support/provisioning.ts';
 import { until } from '../support/until.ts';
 
 /** The policy that is printed is what the agent uses: enough, and nothing of it is idle. */
@@ -36,9 +44,9 @@ interface Use {
 }
 
 /** Everything that the agent did at the broker, as a policy sees it. */
-function usesIn(simulator: Simulator, thing: string): Use[] {
+function usesIn(simulator: Simulator, isMeant: (client: string) => boolean): Use[] {
   return simulator.trace.since(0).flatMap((entry): Use[] => {
-    if (!('client' in entry) || entry.client !== thing) return [];
+    if (!('client' in entry) || !isMeant(entry.client ?? '')) return [];
     switch (entry.kind) {
       case 'connect':
         return [{ action: 'iot:Connect', kind: 'client', name: entry.client }];
@@ -87,6 +95,22 @@ async function lifeOf(device: Device, simulator: Simulator): Promise<void> {
   }
 }
 
+/** It allows all of them, and without any part of it one of them is denied. */
+function expectLeast(policy: PolicyDocument, uses: readonly Use[]): void {
+  const denied = (of: PolicyDocument): Use[] =>
+    uses.filter(({ action, kind, name }) => !allows(of, action, kind, name));
+  expect(denied(policy)).toEqual([]);
+  for (const statement of policy.Statement) {
+    const without = policy.Statement.filter((one) => one !== statement);
+    expect(denied({ ...policy, Statement: without }), statement.Action).not.toEqual([]);
+    for (const resource of [statement.Resource].flat()) {
+      const rest = [statement.Resource].flat().filter((one) => one !== resource);
+      const less = { ...policy, Statement: [...without, { ...statement, Resource: rest }] };
+      expect(denied(less), `${statement.Action} ${resource}`).not.toEqual([]);
+    }
+  }
+}
+
 test('a life of the agent is covered by the policy, and no resource in it is idle', {
   timeout: TEST_MS,
 }, async () => {
@@ -96,7 +120,7 @@ test('a life of the agent is covered by the policy, and no resource in it is idl
     await lifeOf(device, simulator);
     // A request that only an agent with a repair to look for sends.
     const uses = [
-      ...usesIn(simulator, device.thing),
+      ...usesIn(simulator, (client) => client === device.thing),
       { action: 'iot:Publish', kind: 'topic', name: `$aws/things/${device.thing}/jobs/get` },
       { action: 'iot:Receive', kind: 'topic', name: `$aws/things/${device.thing}/jobs/get/accepted` },
     ];
@@ -105,17 +129,7 @@ test('a life of the agent is covered by the policy, and no resource in it is idl
     const denied = (of: PolicyDocument): Use[] =>
       uses.filter(({ action, kind, name }) => !allows(of, action, kind, name));
     expect(uses.length).toBeGreaterThan(20);
-    expect(denied(policy)).toEqual([]);
-
-    for (const statement of policy.Statement) {
-      const without = policy.Statement.filter((one) => one !== statement);
-      expect(denied({ ...policy, Statement: without }), statement.Action).not.toEqual([]);
-      for (const resource of [statement.Resource].flat()) {
-        const rest = [statement.Resource].flat().filter((one) => one !== resource);
-        const less = { ...policy, Statement: [...without, { ...statement, Resource: rest }] };
-        expect(denied(less), `${statement.Action} ${resource}`).not.toEqual([]);
-      }
-    }
+    expectLeast(policy, uses);
     const others = iotPolicy({ ...config, thing: 'another-thing' }, PLACE);
     expect(denied(others).map(({ name }) => name)).not.toContain(RECEIPTS);
     expect(denied(others).length).toBe(uses.filter(({ name }) => name !== RECEIPTS).length);
@@ -124,6 +138,27 @@ test('a life of the agent is covered by the policy, and no resource in it is idl
     await simulator.close();
   }
 });
+
+test.each(['device', 'cloud'] as const)(
+  'what a device does with its claim is covered by the policy of the claim, with the keys of the %s',
+  { timeout: TEST_MS },
+  async (keys) => {
+    const simulator = await startHarbour();
+    const boat = await createBoat(simulator, { provisioning: { keys } });
+    try {
+      await boat.device.start();
+      await until('the device to be connected', boat.isConnected, 60_000);
+      await boat.device.stop('SIGTERM');
+      const uses = usesIn(simulator, (client) => client !== boat.thing);
+      expect(uses.length).toBeGreaterThanOrEqual(7);
+      expectLeast(policyFor(claimUses('boats', keys), PLACE), uses);
+    } finally {
+      await boat.device.stop('SIGTERM');
+      await boat.device.remove();
+      await simulator.close();
+    }
+  },
+);
 
 test('what is printed: the policy on stdout, what is missing in it on stderr', async () => {
   const device = await createDevice('boat-1', 'mqtts://a1b2c3-ats.iot.eu-west-1.amazonaws.com:8883');
@@ -140,6 +175,15 @@ test('what is printed: the policy on stdout, what is missing in it on stderr', a
     expect(fleet.stdout).toContain('topic/$aws/things/${iot:Connection.Thing.ThingName}/jobs/get"');
     expect(fleet.stdout).not.toContain('boat-1');
     expect(fleet.stderr).toBe('');
+    await expect(evenkeel('--claim')).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('provisioning.template is not set') as string,
+    });
+    await device.configure({ provisioning: { template: 'boats' } });
+    const claim = await evenkeel('--claim', '--account', '123456789012');
+    expect(JSON.parse(claim.stdout)).toEqual(policyFor(claimUses('boats', 'device'), PLACE));
+    expect(claim.stdout).toContain('arn:aws:iot:eu-west-1:123456789012:client/evenkeel-claim-*');
+    expect(claim.stderr).toBe('');
     await expect(evenkeel('--account', '12')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining('12 digits') as string,
