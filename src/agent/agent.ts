@@ -59,6 +59,8 @@ export interface AgentDeps {
   processes: Processes;
   systemd: Systemd;
   stepContext(key: string, directory: string): Omit<StepContext, 'freshUrl' | 'homeOf'>;
+  /** What a connection hangs on, as one string that differs when it has changed. */
+  linkFingerprint(): Promise<string>;
   facts: DeviceFacts;
   bootId: string;
   machineId: string;

@@ -11,7 +11,7 @@ import type { AgentDeps } from './agent.ts';
 import type { OpenExecution } from './book.ts';
 import { closingReceipt } from './closing-receipt.ts';
 import { type Conversation, createConversation } from './conversation.ts';
-import { linkFingerprint, touchesLink } from './link.ts';
+import { touchesLink } from './link.ts';
 import { urlOf } from './urls.ts';
 
 /** One execution under way, with the conversation about it. */
@@ -68,7 +68,7 @@ export async function execute(
     freshUrl: (step, signal) => freshUrl(step, conversation, signal),
   };
   const foreign = foreignFailure(open, deps);
-  const linkAtStart = await linkFingerprint();
+  const linkAtStart = await deps.linkFingerprint();
   const startedAt = clock.wallMs();
   const running = runExecution(
     open.progress,
@@ -85,7 +85,7 @@ export async function execute(
       clock,
       processes: deps.processes,
       bootId: deps.bootId,
-      linkChanged: async () => open.life === 'resumed' || (await linkFingerprint()) !== linkAtStart,
+      linkChanged: async () => open.life === 'resumed' || (await deps.linkFingerprint()) !== linkAtStart,
       touchesLink: touchesLink(plan, settings.linkPaths),
       addReceipt: (progress, cloudStatus) => addReceipt(progress, cloudStatus, startedAt, open, deps),
       limits: settings.limits,

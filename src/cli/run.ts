@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type AgentDeps, createAgent } from '../agent/agent.ts';
 import { beginLife, watchLife } from '../agent/life.ts';
+import { linkFingerprint } from '../agent/link.ts';
 import { bootId, machineId, uptimeMs } from '../host/boot.ts';
 import { chooseProcesses, createProcesses } from '../host/choose-processes.ts';
 import { systemClock } from '../host/clock.ts';
@@ -120,6 +121,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
       settings: stepSettings(config),
       ...(certificates && { certificates }),
     }),
+    linkFingerprint,
     facts: deviceFacts(config),
     bootId: boot,
     machineId: machine,

@@ -70,6 +70,17 @@ function isId(text: string): boolean {
   return /^\d{1,10}$/.test(text) && Number(text) < 0xffff_ffff;
 }
 
+let own: Promise<User | undefined> | undefined;
+
+/** The account that this process runs under, looked up once; `undefined` when it has no name here. */
+export function ownUser(): Promise<User | undefined> {
+  own ??= findUserById(process.geteuid?.() ?? 0).catch((error: unknown) => {
+    own = undefined;
+    throw error;
+  });
+  return own;
+}
+
 async function readPasswd(): Promise<string> {
   try {
     return await readFile(PASSWD_PATH, 'utf8');

@@ -6,7 +6,7 @@ import {
   type ProcessResult,
   type ProcessSpec,
 } from '../host/processes.ts';
-import { findUser, findUserById } from '../host/users.ts';
+import { findUser, ownUser } from '../host/users.ts';
 import { afterOf, existingParent, undoPaths } from './paths.ts';
 import type { After, Attempt, Before, DoOutcome, Output, StepContext, UndoOutcome } from './step.ts';
 
@@ -68,7 +68,7 @@ function limitsOf(step: PlanStep, settings: StepContext['settings']): NonNullabl
 
 /** What a login would say of the account (man 7 environ); nothing for one that has no entry, as in a bare container. */
 async function accountOf(user: string | undefined): Promise<Record<string, string>> {
-  const account = user === undefined ? await findUserById(process.geteuid?.() ?? 0) : await findUser(user);
+  const account = user === undefined ? await ownUser() : await findUser(user);
   if (!account) return {};
   return { HOME: account.home, USER: account.name, LOGNAME: account.name, SHELL: account.shell };
 }

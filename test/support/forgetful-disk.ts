@@ -14,7 +14,7 @@ import type { Random } from './random.ts';
  * - Only fsync makes durable: of a file its content and metadata (fdatasync: content alone) but not its entry, of a
  *   directory its entries but not what they lead to, of a file system all of that on it.
  * - Death of a process, at any operation: the page cache stays as it is.
- * - An operation may fail (ENOSPC, EIO). After a failed fsync the page cache goes on to show what no later fsync of
+ * - An operation may fail (ENOSPC, EIO, EROFS). After a failed fsync the page cache goes on to show what no later fsync of
  *   the same pages will write.
  *
  * Not modelled: what was durable and is not being changed does not rot; what is written over with the same bytes
@@ -42,7 +42,7 @@ export interface Operation {
 }
 
 export type Fault =
-  | { kind: 'error'; code: 'ENOSPC' | 'EIO' }
+  | { kind: 'error'; code: 'ENOSPC' | 'EIO' | 'EROFS' }
   /** The operation never settles; `finish` ends the life, with or without a power cut. */
   | { kind: 'end'; when: 'before' | 'after'; finish: () => void };
 

@@ -15,6 +15,8 @@ export interface MemoryProcesses {
   begin(bootId: string, point: (what: string) => Promise<void>): { processes: Processes; end(): void };
   /** A moment in which those whose agent has died go on. */
   goOn(random: Random): void;
+  /** Of all that run. */
+  names(): string[];
   /** Power cut. */
   cut(): void;
 }
@@ -96,6 +98,7 @@ export function createMemoryProcesses(
     goOn(chance) {
       for (const one of running.filter(({ orphaned }) => orphaned)) if (chance.chance(0.15)) step(one);
     },
+    names: () => running.map(({ identity }) => identity.name),
     cut() {
       running = [];
     },

@@ -1,0 +1,181 @@
+import type { Config } from '../../src/config/config.ts';
+import { openBook } from '../../src/agent/book.ts';
+import type { Progress } from '../../src/execution/progress.ts';
+import type { ExecutionRecord } from '../../src/execution/records.ts';
+import type { Log } from '../../src/host/log.ts';
+import { TERMINAL } from '../../src/simulator/service/types.ts';
+import { executionKey } from '../../src/store/execution-directory.ts';
+import type { ForgetfulDisk } from '../support/forgetful-disk.ts';
+import type { MemoryProcesses } from '../support/memory-processes.ts';
+import type { JobScenario } from './relocated.ts';
+import { type ExecutionName, type Fate, type SimCloud, THING } from './sim-cloud.ts';
+import { STATE } from './sim-device.ts';
+
+export interface Watched {
+  cloud: SimCloud;
+  machine: MemoryProcesses;
+  wrong: string[];
+  say(text: string): void;
+  documentOf(name: ExecutionName): object;
+}
+
+/** Looks at every record as it becomes durable: I3, I5 and I7 are judged while they happen. */
+export function watchRecords({ cloud, machine, wrong, say }: Watched) {
+  const names = new Map<string, ExecutionName>();
+  let open: string | undefined;
+  return (key: string, record: ExecutionRecord): void => {
+    say(`    ${key.slice(0, 4)} record ${JSON.stringify(record)}`);
+    const alive = (step: number): string[] =>
+      machine.names().filter((name) => name.startsWith(`${key}-${step}-do-`));
+    switch (record.type) {
+      case 'started':
+      case 'attempt':
+      case 'undo':
+        if (open !== undefined && open !== key) wrong.push(`I3: ${record.type} while another job is open`);
+        open = key;
+        break;
+      case 'closed':
+        if (open === key) open = undefined;
+        break;
+      default:
+        break;
+    }
+    if (record.type === 'attempt' && alive(record.step).length > 0)
+      wrong.push(`I5: step ${record.step} is tried while ${alive(record.step).join(' ')} works on it`);
+    if (record.type === 'undone' && alive(record.step).length > 0)
+      wrong.push(`I5: step ${record.step} is undone while ${alive(record.step).join(' ')} works on it`);
+    if (record.type === 'aborted' || record.type === 'noted') {
+      const name = names.get(key) ?? findName(cloud, key);
+      names.set(key, name);
+      const { by } = record.cause;
+      const fate = cloud.fate(name);
+      const over = fate.deleted || TERMINAL.includes(fate.status);
+      if ((by === 'cloud' || by === 'replaced') && !over)
+        wrong.push(`I7: turned back on the cloud's behalf, which says ${fate.status}`);
+    }
+  };
+}
+
+function findName(cloud: SimCloud, key: string): ExecutionName {
+  const found = cloud.fates().find((name) => executionKey({ thing: THING, ...name }) === key);
+  if (!found) throw new Error(`the cloud never had an execution with the key ${key}`);
+  return found;
+}
+
+export interface AtRest {
+  forgetful: ForgetfulDisk;
+  cloud: SimCloud;
+  config: Config;
+  wrong: string[];
+  when: string;
+  scenarioOf(name: ExecutionName): JobScenario;
+}
+
+/** I1, I2, I6 and I8, when nothing moves any more: byte for byte, against what scenario and cloud say. */
+export async function judgeRest({ forgetful, cloud, config, wrong, when, scenarioOf }: AtRest): Promise<void> {
+  const life = forgetful.begin();
+  const book = await openBook(life.disk, STATE, silent);
+  life.end();
+  const complain = (text: string): void => {
+    wrong.push(`${when}: ${text}`);
+  };
+  if (book.blocked) complain(`stranded: ${book.blocked.reason}`);
+  for (const reason of book.corrupt.values()) complain(`a journal is corrupt: ${reason}`);
+  const known = new Map([...book.closed].map(([key, { progress }]) => [key, progress]));
+  for (const [key, { progress }] of book.open) {
+    // `closed` itself may have been in the page cache alone: it is closed once more.
+    if (progress.phase === 'reported') known.set(key, progress);
+    else complain(`${progress.identity.jobId} is open: ${progress.phase}`);
+  }
+  const fates = cloud.fates();
+  const keys = new Set(fates.map((name) => executionKey({ thing: THING, ...name })));
+  for (const key of known.keys()) if (!keys.has(key)) complain(`a journal of no execution: ${key}`);
+  for (const fate of fates) {
+    const progress = known.get(executionKey({ thing: THING, ...fate }));
+    const said = (text: string): void => complain(`${fate.jobId} (${shown(fate)}): ${text}`);
+    judgeDevice(scenarioOf(fate), forgetful, isNew(fate, progress, config), said);
+    judgeStory(fate, progress, scenarioOf(fate), said);
+    if (progress && !isToldByItself(fate, progress)) judgeReceipt(fate, progress, cloud, said);
+  }
+}
+
+const shown = ({ status, deleted, code }: Fate): string =>
+  `${status}${deleted ? ', deleted' : ''}${code === undefined ? '' : ` ${code}`}`;
+
+/** I2: SUCCEEDED and nothing else is new; the exceptions are those that policy allows after a vote. */
+function isNew({ status, deleted }: Fate, progress: Progress | undefined, config: Config): boolean {
+  const commit = progress?.commit;
+  if (deleted && commit === 'endedInDoubt') return config.commit.inDoubt === 'keep';
+  // Deleted before its acceptance was heard of, and policy says that doubt is no commit.
+  if (deleted && status === 'SUCCEEDED') return commit !== undefined;
+  if (status === 'SUCCEEDED') return true;
+  if (commit === 'endedInDoubt') return config.commit.inDoubt === 'keep' && status !== 'FAILED';
+  if (status === 'TIMED_OUT' || status === 'REMOVED')
+    return commit === 'keptAfterVote' && config.commit.timedOutAfterVote === 'keep';
+  return false;
+}
+
+function judgeDevice(
+  scenario: JobScenario,
+  { files }: ForgetfulDisk,
+  wantNew: boolean,
+  said: (text: string) => void,
+): void {
+  const found = scenario.list(files);
+  const wanted = wantNew ? scenario.new : scenario.old;
+  const difference = [
+    ...wanted.filter((line) => !found.includes(line)).map((line) => `  - ${line}`),
+    ...found.filter((line) => !wanted.includes(line)).map((line) => `  + ${line}`),
+  ];
+  if (difference.length > 0)
+    said(`the device is not ${wantNew ? 'new' : 'old'}:\n${difference.join('\n')}`);
+}
+
+function judgeStory(
+  { status, deleted, code }: Fate,
+  progress: Progress | undefined,
+  { doomed }: JobScenario,
+  said: (text: string) => void,
+): void {
+  if (!deleted && !TERMINAL.includes(status)) said('is not over');
+  if (code === 'localStateLost' || code === 'journalCorrupt') said('the journal is not believed');
+  if (!progress) return;
+  const { verdict, cause, commit } = progress;
+  if (verdict && (verdict.outcome !== 'rolledBack' || !verdict.verified))
+    said(`the verdict is ${JSON.stringify(verdict)}`);
+  const reason = cause && 'reason' in cause ? cause.reason : '';
+  if (/changed over a restart|not as the job's steps left it/.test(reason))
+    said(`an effect that was called done is gone: ${reason}`);
+  if (doomed && commit !== undefined) said('a step must fail, and the job was committed');
+}
+
+/** The execution itself has carried the outcome: its own SUCCEEDED, or its own FAILED. */
+function isToldByItself({ status, deleted }: Fate, { commit, cause, cloudStatus }: Progress): boolean {
+  if (deleted) return commit === 'accepted' || commit === 'ownSuccess' || cloudStatus === 'FAILED';
+  if (commit !== undefined) return status === 'SUCCEEDED';
+  return cause?.by !== 'cloud' && (status === 'FAILED' || status === 'REJECTED');
+}
+
+/** I8 */
+function judgeReceipt(
+  { jobId, executionNumber, queuedAt }: Fate,
+  { commit, verdict }: Progress,
+  { receipts }: SimCloud,
+  said: (text: string) => void,
+): void {
+  const own = receipts.filter(
+    (one) =>
+      one['jobId'] === jobId && one['executionNumber'] === executionNumber && one['queuedAt'] === queuedAt,
+  );
+  if (own.length === 0) said('I8: no receipt has come');
+  const outcome = commit === undefined ? verdict?.outcome : 'committed';
+  if (own.some((one) => one['outcome'] !== outcome)) said(`I8: a receipt does not say ${outcome}`);
+}
+
+const silent: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silent,
+};
