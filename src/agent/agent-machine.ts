@@ -62,6 +62,8 @@ const base = setup({
     offline: ({ context }) => !context.linkUp,
     wanted: ({ context }) => context.wanted && mayExecute(context),
     stranded: ({ context }) => context.stranded !== undefined,
+    // A disk that failed may be well again.
+    mayReopen: ({ context }) => context.wanted && context.stranded?.why === 'storageFailed',
   },
 });
 
@@ -92,11 +94,23 @@ export const agentMachine = base.createMachine({
   on: { UP: { actions: up }, DOWN: { actions: down }, LOOK: { actions: look }, DRAIN: { actions: drain } },
   states: {
     opening: {
-      invoke: { src: 'open', onDone: { target: 'deciding', actions: assign(({ event }) => event.output) } },
+      entry: base.assign({ wanted: false }),
+      invoke: {
+        src: 'open',
+        onDone: {
+          target: 'deciding',
+          actions: assign(({ context, event: { output } }) => ({
+            ...output,
+            // Not at once again, but with the next event.
+            wanted: context.wanted || output.stranded?.why !== 'storageFailed',
+          })),
+        },
+      },
     },
     deciding: {
       always: [
         { guard: 'draining', target: 'stopped' },
+        { guard: 'mayReopen', target: 'opening' },
         { guard: 'hasOpen', target: 'executing' },
         { guard: 'offline', target: 'offline' },
         { guard: 'wanted', target: 'seeking' },

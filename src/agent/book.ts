@@ -56,6 +56,9 @@ export async function openBook(disk: Disk, state: string, log: Log): Promise<Boo
     for (const key of await listExecutions(disk, state)) await openOne(disk, state, key, book, log);
   } catch (error) {
     book.blocked = { why: 'storageFailed', reason: `cannot read ${state}: ${(error as Error).message}` };
+    // It is opened anew when the disk may be well again.
+    for (const { journal } of book.open.values()) await journal.close().catch(() => undefined);
+    book.open.clear();
   }
   return book;
 }

@@ -34,6 +34,8 @@ export function watchRecords({ cloud, machine, wrong, say }: Watched) {
         if (open !== undefined && open !== key) wrong.push(`I3: ${record.type} while another job is open`);
         open = key;
         break;
+      // `closed` may be on the disk although its writer did not live to hear of it.
+      case 'reported':
       case 'closed':
         if (open === key) open = undefined;
         break;

@@ -305,8 +305,11 @@ class World {
     nextJob: () => {
       asOperator(() => this.#createJob(`job-${this.#jobs.length + 1}`));
     },
-    strangerUpdates: () =>
-      this.#onOne((jobId) => this.#cloud.service.update(THING, jobId, { status: 'IN_PROGRESS' })),
+    strangerUpdates: () => {
+      const [front] = this.#cloud.service.pending(THING);
+      if (front?.status !== 'IN_PROGRESS') return;
+      asOperator(() => this.#cloud.service.update(THING, front.jobId, { status: 'IN_PROGRESS' }));
+    },
   };
 
   /** On what is in progress, mostly. */

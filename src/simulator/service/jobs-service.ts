@@ -28,6 +28,7 @@ import type {
   NewJob,
   Notifier,
 } from './types.ts';
+import { Refusal } from './types.ts';
 import { Waiting } from './waiting.ts';
 
 export { jobArn, thingArn } from './arns.ts';
@@ -286,9 +287,12 @@ export class JobsService {
     this.#changes.during(() => this.#jobs.executions.delete(thing, jobId, executionNumber, force));
   }
 
-  /** Ends an execution as its timer would, now. */
+  /** Ends an execution as its timer would, now; refused where no timer runs (S21). */
   timeOut(thing: string, jobId: string): void {
-    this.#changes.during(() => this.#jobs.executions.timeOut(this.execution(thing, jobId)));
+    const execution = this.execution(thing, jobId);
+    if (execution.status !== 'IN_PROGRESS')
+      throw new Refusal('InvalidStateTransition', `the execution is ${execution.status}`, execution);
+    this.#changes.during(() => this.#jobs.executions.timeOut(execution));
   }
 
   /** Seconds until the effective deadline, where a timer runs (S23, S24). */
