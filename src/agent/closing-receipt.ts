@@ -71,5 +71,12 @@ function exceptionOf(progress: Progress, cloudStatus: string): Receipt['exceptio
   }
   if (progress.verdict?.outcome === 'inconsistent') return 'inconsistent';
   if (progress.verdict?.outcome === 'notReversed') return 'notReversed';
+  if (isDoubtful(progress)) return 'endedInDoubt';
   return cloudStatus === 'SUCCEEDED' ? 'foreignSuccess' : undefined;
+}
+
+/** Turned back by policy (`commit.inDoubt: rollBack`), although the cloud may have accepted the vote. */
+function isDoubtful({ voted, cause }: Progress): boolean {
+  if (!voted || cause === undefined) return false;
+  return cause.by === 'foreign' || (cause.by === 'cloud' && ['unknown', 'deleted'].includes(cause.status));
 }

@@ -23,6 +23,8 @@ export interface Progress {
   cause?: Cause;
   /** A person wants the vote taken back. */
   cancel?: Cause;
+  /** A vote is out that is not known to be stale. */
+  voted?: true;
   /** The rollback's own restart of the device: how often it was asked for, and in which boot the last time. */
   rollbackReboot?: BootEnding;
   verdict?: Verdict;
@@ -209,13 +211,15 @@ export function advance(progress: Progress, record: ExecutionRecord): Progress {
       return { ...progress, phase: 'prepared', versionNumber: record.versionNumber };
     case 'proposed':
       from('prepared', 'proposed');
-      return { ...progress, phase: 'proposed', versionNumber: record.expectedVersion };
+      return { ...progress, phase: 'proposed', voted: true, versionNumber: record.expectedVersion };
     case 'withdrawing':
       from('proposed');
       return { ...progress, cancel: record.cause };
-    case 'withdrawn':
+    case 'withdrawn': {
       from('proposed');
-      return { ...progress, phase: 'prepared', versionNumber: record.versionNumber };
+      const { voted: _, ...unvoted } = progress;
+      return { ...unvoted, phase: 'prepared', versionNumber: record.versionNumber };
+    }
     default:
       return advanceEnd(progress, record, from);
   }
@@ -289,7 +293,7 @@ function withoutDoubt({ tailLost: _, ...progress }: Progress): Progress {
 }
 
 function worstOf(progress: Progress): Progress {
-  if (progress.phase === 'prepared') return { ...progress, phase: 'proposed' };
+  if (progress.phase === 'prepared') return { ...progress, phase: 'proposed', voted: true };
   if (progress.phase !== 'started') return progress;
   const next = progress.steps.findIndex((step) => step.phase !== 'done');
   const lost = progress.steps[next];

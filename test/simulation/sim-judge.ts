@@ -107,14 +107,20 @@ const shown = ({ status, deleted, code }: Fate): string =>
 /** I2: SUCCEEDED and nothing else is new; the exceptions are those that policy allows after a vote. */
 function isNew({ status, deleted }: Fate, progress: Progress | undefined, config: Config): boolean {
   const commit = progress?.commit;
+  // Nobody could say any more that it was accepted, and policy says that doubt is no commit.
+  if (isDoubtful(progress) && config.commit.inDoubt === 'rollBack') return false;
   if (deleted && commit === 'endedInDoubt') return config.commit.inDoubt === 'keep';
-  // Deleted before its acceptance was heard of, and policy says that doubt is no commit.
-  if (deleted && status === 'SUCCEEDED') return commit !== undefined;
   if (status === 'SUCCEEDED') return true;
   if (commit === 'endedInDoubt') return config.commit.inDoubt === 'keep' && status !== 'FAILED';
   if (status === 'TIMED_OUT' || status === 'REMOVED')
     return commit === 'keptAfterVote' && config.commit.timedOutAfterVote === 'keep';
   return false;
+}
+
+function isDoubtful(progress: Progress | undefined): boolean {
+  const cause = progress?.cause;
+  const isSilent = cause?.by === 'cloud' && ['unknown', 'deleted'].includes(cause.status);
+  return isSilent && progress?.voted === true;
 }
 
 function judgeDevice(
@@ -161,10 +167,12 @@ function isToldByItself({ status, deleted }: Fate, { commit, cause, cloudStatus 
 /** I8 */
 function judgeReceipt(
   { jobId, executionNumber, queuedAt }: Fate,
-  { commit, verdict }: Progress,
+  progress: Progress,
   { receipts }: SimCloud,
   said: (text: string) => void,
 ): void {
+  const { commit, verdict } = progress;
+  const doubtful = isDoubtful(progress);
   const own = receipts.filter(
     (one) =>
       one['jobId'] === jobId && one['executionNumber'] === executionNumber && one['queuedAt'] === queuedAt,
@@ -172,6 +180,10 @@ function judgeReceipt(
   if (own.length === 0) said('I8: no receipt has come');
   const outcome = commit === undefined ? verdict?.outcome : 'committed';
   if (own.some((one) => one['outcome'] !== outcome)) said(`I8: a receipt does not say ${outcome}`);
+  // I2: where device and cloud may differ, the receipt names why.
+  const exception = commit === undefined ? (doubtful ? 'endedInDoubt' : undefined) : commit;
+  if (exception !== undefined && own.some((one) => one['exception'] !== exception))
+    said(`I2: a receipt does not name ${exception}`);
 }
 
 const silent: Log = {

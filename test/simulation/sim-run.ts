@@ -50,7 +50,7 @@ const STARTING_OPERATIONS = 150;
 /** An outage, a throttling or a read-only disk lasts so long at most. */
 const TROUBLE_MS = 600_000;
 const RESTART_MS = 5000;
-const LIVES_MAX = 60;
+const LIVES_MAX = 1000;
 
 export async function simulate(seed: number, chosen?: readonly SimEvent[]): Promise<SimRun> {
   // The only thing that is asked of the real machine, once: afterwards nothing waits for it.
