@@ -120,7 +120,10 @@ class OneAtATime implements Agent {
   constructor(deps: AgentDeps) {
     this.#deps = deps;
     this.#actor = createActor(this.#machine(), { input: { linkUp: deps.transport.up } });
-    this.done = toPromise(this.#actor).then(() => undefined);
+    // Nothing is noticed any more by then.
+    this.done = toPromise(this.#actor)
+      .finally(() => this.#end.abort(new Error('drained')))
+      .then(() => undefined);
     // `done` is handed out; nobody may be listening yet when it fails.
     this.done.catch(() => undefined);
     const look = (): void => this.#actor.send({ type: 'LOOK' });
@@ -154,7 +157,7 @@ class OneAtATime implements Agent {
       .sleep(settings.drainMs, this.#end.signal)
       .then(() => this.#current?.execution.send({ type: 'HALT' }))
       .catch(() => undefined);
-    await this.done.finally(() => this.#end.abort(new Error('drained')));
+    await this.done;
     await halt;
     for (const { journal } of this.#book?.open.values() ?? []) await journal.close();
   }
