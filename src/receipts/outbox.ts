@@ -8,7 +8,7 @@ import { fitReceipt, type Receipt, receiptSchema } from './receipt.ts';
 export interface Outbox {
   /** Durable when it resolves; the same id again replaces what waits under it. */
   add(id: string, receipt: Receipt): Promise<void>;
-  /** Ids that wait, oldest first. */
+  /** Ids that wait, oldest first; those that cannot be read now behind all others. */
   pending(): Promise<string[]>;
   /** Offers one after another, oldest first; a receipt goes only when `deliver` says that it has arrived. */
   drain(deliver: (id: string, receipt: Receipt) => Promise<boolean>, signal: AbortSignal): Promise<void>;
@@ -40,6 +40,11 @@ export async function openOutbox(
       const bytes = await readFileBounded(disk, join(directory, name), RECEIPT_FILE_BYTES_MAX);
       return bytes && receiptSchema.parse(JSON.parse(Buffer.from(bytes).toString()));
     } catch (error) {
+      // I8: a disk that fails says nothing about the receipt, which waits until it can be read.
+      if (error instanceof Error && 'code' in error) {
+        log.warn({ name, error: error.message }, 'a receipt cannot be read now');
+        return undefined;
+      }
       log.error({ name, error: String(error) }, 'a receipt cannot be read; set aside');
       await disk.rename(join(directory, name), join(directory, `${name}.bad`));
       return undefined;
@@ -80,7 +85,11 @@ export async function openOutbox(
       await makeRoom(name);
       await writeFileAtomic(disk, join(directory, name), Buffer.from(JSON.stringify(fitReceipt(receipt))));
     },
-    pending: async () => (await inOrder()).map(({ name }) => idOf(name)),
+    async pending() {
+      const readable = (await inOrder()).map(({ name }) => name);
+      const waiting = new Set([...readable, ...(await names())]);
+      return [...waiting].map(idOf);
+    },
     async drain(deliver, signal) {
       for (const { name, receipt } of await inOrder()) {
         if (signal.aborted) return;

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import type { Disk } from '../../src/host/disk.ts';
 import { nodeDisk } from '../../src/host/node-disk.ts';
 import { openOutbox, RECEIPTS_MAX } from '../../src/receipts/outbox.ts';
 import type { Receipt } from '../../src/receipts/receipt.ts';
@@ -65,4 +66,36 @@ test('it keeps what matters most: the least important goes first, of that the ol
     { jobId: 'job-4', dropped: 2 },
     { jobId: 'job-5', dropped: 3 },
   ]);
+});
+
+test('I8: a receipt that the disk cannot give now is not set aside: it waits, and goes', {
+  timeout: TEST_MS,
+}, async () => {
+  const directory = await mkdtemp('/var/tmp/evenkeel-outbox-');
+  onTestFinished(() => rm(directory, { recursive: true }));
+  let failing = true;
+  const disk: Disk = {
+    ...nodeDisk,
+    openFile: (path, flags, mode) =>
+      failing
+        ? Promise.reject(Object.assign(new Error(`EIO: ${path}`), { code: 'EIO' }))
+        : nodeDisk.openFile(path, flags, mode),
+  };
+  const said: string[] = [];
+  const log = { warn: (_: object, text: string) => said.push(text), error: () => expect.fail('set aside') };
+  await (await openOutbox(nodeDisk, directory, log)).add('one', receipt(1));
+  const outbox = await openOutbox(disk, directory, log);
+  const delivered: string[] = [];
+  const deliver = (id: string): Promise<boolean> => Promise.resolve(delivered.push(id) > 0);
+  const { signal } = new AbortController();
+
+  await outbox.drain(deliver, signal);
+  expect(delivered).toEqual([]);
+  expect(said).toEqual(['a receipt cannot be read now']);
+  expect(await outbox.pending()).toEqual(['one']);
+
+  failing = false;
+  await outbox.drain(deliver, signal);
+  expect(delivered).toEqual(['one']);
+  expect(await outbox.pending()).toEqual([]);
 });

@@ -1,7 +1,7 @@
 import type { SimEvent } from './sim-events.ts';
 import { type SimRun, simulate } from './sim-run.ts';
 
-const STORY_LINES = 100_000;
+const STORY_LINES = 2000;
 
 /** The fewest events with which it still goes wrong. */
 export async function smallest(run: SimRun): Promise<SimRun> {

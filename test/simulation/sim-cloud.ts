@@ -1,5 +1,4 @@
-import { parseTopic } from '../../src/simulator/device/device-plane.ts';
-import { DevicePlane } from '../../src/simulator/device/device-plane.ts';
+import { DevicePlane, parseTopic } from '../../src/simulator/device/device-plane.ts';
 import { createFaults } from '../../src/simulator/faults.ts';
 import { createRequests } from '../../src/simulator/mqtt/requests.ts';
 import { SWITCHES, type Switches } from '../../src/simulator/options.ts';
@@ -128,7 +127,7 @@ export function createSimCloud(
     return random.chance(duplicate) ? { kind: 'duplicate' } : { kind: 'process' };
   });
   faults.onAnswer(({ operation, body }, { verdict, body: answer }) => {
-    say(`    cloud: ${operation} ${verdict} ${String(answer['code'] ?? '')}`);
+    say(`    cloud: ${operation} ${verdict} ${JSON.stringify(answer['code'] ?? '')}`);
     if (operation === 'shadowUpdate' && verdict === 'accepted') {
       const { state } = body as { state?: { reported?: { receipt?: Record<string, unknown> } } };
       if (state?.reported?.receipt) receipts.push(state.reported.receipt);

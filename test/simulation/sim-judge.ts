@@ -1,5 +1,5 @@
-import type { Config } from '../../src/config/config.ts';
 import { openBook } from '../../src/agent/book.ts';
+import type { Config } from '../../src/config/config.ts';
 import type { Progress } from '../../src/execution/progress.ts';
 import type { ExecutionRecord } from '../../src/execution/records.ts';
 import type { Log } from '../../src/host/log.ts';
@@ -74,7 +74,14 @@ export interface AtRest {
 }
 
 /** I1, I2, I6 and I8, when nothing moves any more: byte for byte, against what scenario and cloud say. */
-export async function judgeRest({ forgetful, cloud, config, wrong, when, scenarioOf }: AtRest): Promise<void> {
+export async function judgeRest({
+  forgetful,
+  cloud,
+  config,
+  wrong,
+  when,
+  scenarioOf,
+}: AtRest): Promise<void> {
   const life = forgetful.begin();
   const book = await openBook(life.disk, STATE, silent);
   life.end();
@@ -135,8 +142,7 @@ function judgeDevice(
     ...wanted.filter((line) => !found.includes(line)).map((line) => `  - ${line}`),
     ...found.filter((line) => !wanted.includes(line)).map((line) => `  + ${line}`),
   ];
-  if (difference.length > 0)
-    said(`the device is not ${wantNew ? 'new' : 'old'}:\n${difference.join('\n')}`);
+  if (difference.length > 0) said(`the device is not ${wantNew ? 'new' : 'old'}:\n${difference.join('\n')}`);
 }
 
 function judgeStory(

@@ -43,9 +43,7 @@ const HOUR_MS = 3_600_000;
 /** Longer than any timer, with all its repetitions. */
 const RUN_LIMIT_MS = 40 * 24 * HOUR_MS;
 const JOBS_MAX = 3;
-/** With `nextJob` and `recreateJob`. */
-const HOMES_MAX = 10;
-const OPERATIONS_PER_STEP = 150;
+const OPERATIONS_PER_JOB = 450;
 const STARTING_OPERATIONS = 150;
 /** An outage, a throttling or a read-only disk lasts so long at most. */
 const TROUBLE_MS = 600_000;
@@ -67,7 +65,6 @@ class World {
   readonly wrong: string[] = [];
   readonly #random: Random;
   readonly #time = new SimTime();
-  readonly #homes = Array.from({ length: HOMES_MAX }, (_, index) => `/home${index}`);
   readonly #network: SimNetwork;
   readonly #cloud: SimCloud;
   readonly #config: Config;
@@ -93,10 +90,16 @@ class World {
       this.story.push(`${(this.#time.nowMs / 1000).toFixed(3).padStart(12)} ${text}`);
     };
     this.#config = configFrom(random.fork());
-    const homes = this.#homes.flatMap((home) => [home, `${home}/device`, `${home}/other`]);
-    this.#forgetful = createForgetfulDisk({ mounts: ['/state', ...homes] });
+    this.#atStart = 1 + random.below(JOBS_MAX);
+    const own = eventsFrom(random.fork(), STARTING_OPERATIONS + this.#atStart * OPERATIONS_PER_JOB);
+    this.events = chosen ?? own;
+    this.#pending = [...this.events];
+    const later = own.filter(({ kind }) => kind === 'nextJob' || kind === 'recreateJob').length;
+    const homes = Array.from({ length: this.#atStart + later }, (_, index) => `/home${index}`);
+    const mounts = homes.flatMap((home) => [home, `${home}/device`, `${home}/other`]);
+    this.#forgetful = createForgetfulDisk({ mounts: ['/state', ...mounts] });
     this.#forgetful.files.mkdir(STATE, 0o700);
-    this.#scenarios = this.#homes.map((home) => relocatedScenario(randomFrom(random.below(2 ** 32)), home));
+    this.#scenarios = homes.map((home) => relocatedScenario(random.fork(), home));
     for (const scenario of this.#scenarios) scenario.build(this.#forgetful.files);
     this.#forgetful.files.syncAll();
     this.#network = new SimNetwork(this.#time, random.fork(), moodFrom(random.fork()), say);
@@ -111,13 +114,6 @@ class World {
       const scenario = this.#scenarios.find((one) => one.home === home);
       return scenario!.programs.get(Number(step))!.program(this.#forgetful.files);
     }, random.fork());
-    this.#atStart = 1 + random.below(JOBS_MAX);
-    const steps = this.#scenarios
-      .slice(0, this.#atStart)
-      .reduce((sum, { document }) => sum + (document as { steps: unknown[] }).steps.length, 0);
-    const horizon = STARTING_OPERATIONS + steps * OPERATIONS_PER_STEP;
-    this.events = chosen ?? eventsFrom(random.fork(), horizon);
-    this.#pending = [...this.events];
     this.#around = this.#surroundings(say);
   }
 
@@ -142,7 +138,12 @@ class World {
   }
 
   async #judge(): Promise<void> {
-    const judged = { forgetful: this.#forgetful, cloud: this.#cloud, config: this.#config, wrong: this.wrong };
+    const judged = {
+      forgetful: this.#forgetful,
+      cloud: this.#cloud,
+      config: this.#config,
+      wrong: this.wrong,
+    };
     await judgeRest({ ...judged, when: 'at rest', scenarioOf: (name) => this.#scenarioOf(name) });
     // Nothing that was promised may depend on what is not durable yet.
     this.#forgetful.cut(this.#random);
@@ -157,7 +158,8 @@ class World {
       const life = new AgentLife(this.#around);
       this.#life = life;
       const ended = life.live().catch((error: unknown) => {
-        if (!life.failed && !life.ended) this.wrong.push(`the agent crashed: ${(error as Error).stack ?? ''}`);
+        if (!life.failed && !life.ended)
+          this.wrong.push(`the agent crashed: ${(error as Error).stack ?? ''}`);
         this.#around.say(`--- the agent ends: ${(error as Error).message}`);
       });
       await Promise.race([life.over, ended]);
@@ -297,9 +299,7 @@ class World {
       this.#onOne((jobId) => {
         this.#cloud.service.deleteJob(jobId, true);
         // An execution of the same second would have the same name.
-        this.#time.after(2000 + this.#random.below(60_000), () =>
-          asOperator(() => this.#createJob(jobId)),
-        );
+        this.#time.after(2000 + this.#random.below(60_000), () => asOperator(() => this.#createJob(jobId)));
       });
     },
     nextJob: () => {

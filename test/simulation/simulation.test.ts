@@ -7,7 +7,7 @@ import { simulate } from './sim-run.ts';
  * simulated disk, processes, clock and network, with the simulator's Jobs service as its cloud, under every setting of
  * the open points. `EVENKEEL_SEED` replays one seed; `npm run test:sim -- --seed N --runs M` makes more of them.
  */
-const RUNS = Number(process.env['EVENKEEL_SIM_RUNS'] ?? 2000);
+const RUNS = Number(process.env['EVENKEEL_SIM_RUNS'] ?? 1000);
 const SEED = process.env['EVENKEEL_SEED'];
 
 test('whatever befalls device, network and cloud, they agree at rest', { timeout: 900_000 }, async () => {
