@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { CommandFailed } from './command-failed.ts';
 import { addLocalCommands } from './local-commands.ts';
 import type { RehearseOptions } from './rehearse/rehearse.ts';
+import type { ShowOptions } from './show.ts';
 import { addSimulateCommand } from './simulate-command.ts';
 import { packageVersion } from './version.ts';
 
@@ -85,10 +86,10 @@ program
   .description('tell what a job did, undid and compared, when, and what to do about it')
   .option(...CONFIG)
   .option(...JSON_OUT)
+  .option('--html [file]', 'write the newest execution as one page, to a file or to stdout')
+  .option('--execution <number>', 'only that execution of the job')
   .addHelpText('after', READS)
-  .action(async (job: string, options: { config?: string; json?: boolean }) =>
-    (await import('./show.ts')).show(job, options),
-  );
+  .action(async (job: string, options: ShowOptions) => (await import('./show.ts')).show(job, options));
 
 program
   .command('logs <job>')

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { askAgent } from '../../src/cli/control/client.ts';
@@ -140,6 +140,14 @@ test('a job under way, cancelled by force: status, history, show and logs say wh
     now: 'old',
     before: expect.stringContaining('dbab12665d98') as string,
     after: expect.stringContaining('436f6de28726') as string,
+  });
+  const page = join(device.root, 'story.html');
+  expect((await evenkeel('show', 'update-1', '--html', page)).code).toBe(0);
+  expect(await readFile(page, 'utf8')).toBe((await evenkeel('show', 'update-1', '--html')).stdout);
+  expect(await readFile(page, 'utf8')).toMatch(/^<!doctype html>[^]*taking it back[^]*<\/html>\n$/);
+  expect(await evenkeel('show', 'update-1', '--execution', '2')).toMatchObject({
+    code: 1,
+    stderr: 'no execution 2 of update-1 has run here; these have: 1\n',
   });
   const past = (await evenkeel('history')).stdout;
   expect(past).toMatch(/update-1#1 {2}CANCELED {2}the device is as it was/);

@@ -38,6 +38,7 @@ async function storiesIn(disk: Disk, state: string, jobId: string): Promise<Stor
 
 /** What the programs of one execution said. */
 export interface StoryOutputs {
+  key: string;
   jobId: string;
   executionNumber: number;
   runs: (OutputName & KeptOutput & { name: string })[];
@@ -49,6 +50,7 @@ async function outputsIn(disk: Disk, state: string, jobId: string): Promise<Stor
     const plan = await planOf(disk, state, told);
     const outputs = await readOutputs(disk, directoryOf(state, told.key));
     found.push({
+      key: told.key,
       jobId: told.progress?.identity.jobId ?? told.key,
       executionNumber: told.progress?.identity.executionNumber ?? 0,
       runs: outputs.map((output) => ({
