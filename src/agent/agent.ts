@@ -19,6 +19,7 @@ import type { Transport } from '../transport/port.ts';
 import { agentMachine, type Standing } from './agent-machine.ts';
 import { type Book, type OpenExecution, openBook, prune, strandedBy } from './book.ts';
 import { type Current, execute } from './execute.ts';
+import { type Inhibition, Inhibitor } from './inhibition.ts';
 import { createNotices, type Notices } from './notices.ts';
 import { resolveAfterRepair } from './repair.ts';
 import { Seeker } from './seek.ts';
@@ -63,6 +64,8 @@ export interface AgentDeps {
   linkFingerprint(): Promise<string>;
   facts: DeviceFacts;
   bootId: string;
+  /** How long this boot has lasted; `undefined` where the kernel hides it. */
+  uptimeMs(): Promise<number | undefined>;
   machineId: string;
   agentVersion: string;
   log: Log;
@@ -75,6 +78,10 @@ export interface Agent {
   drain(): Promise<void>;
   /** Turns the running job back, where that is still possible; `jobId` says which one is meant. */
   cancel(reason: string, jobId?: string): Cancelled;
+  /** No job is begun, and with `steps` no step, until it is allowed again or the time is over. */
+  inhibit(wanted: { reason: string; steps: boolean; forMs: number }): Promise<Inhibition>;
+  /** False when nothing was inhibited. */
+  allow(): Promise<boolean>;
   status(): AgentStatus;
   /** `undefined` where no execution has that key. */
   summary(key: string): Promise<Summary | undefined>;
@@ -97,6 +104,7 @@ export interface AgentStatus {
   state: string;
   linkUp: boolean;
   stranded?: string;
+  inhibited?: Inhibition;
   job?: { jobId: string; executionNumber: number; move: string };
 }
 
@@ -111,6 +119,7 @@ class OneAtATime implements Agent {
   readonly #actor: ActorRefFrom<typeof agentMachine>;
   readonly #seeker: Seeker;
   readonly #notices: Notices;
+  readonly #inhibitor: Inhibitor;
   readonly #end = new AbortController();
   #book: Book | undefined;
   #current: Current | undefined;
@@ -127,7 +136,19 @@ class OneAtATime implements Agent {
     // `done` is handed out; nobody may be listening yet when it fails.
     this.done.catch(() => undefined);
     const look = (): void => this.#actor.send({ type: 'LOOK' });
-    this.#seeker = new Seeker(deps, { book: () => this.#opened, look });
+    this.#inhibitor = new Inhibitor({
+      ...deps,
+      stateDirectory: deps.settings.stateDirectory,
+      onChange: (inhibition) => {
+        this.#hold(inhibition);
+        look();
+      },
+    });
+    this.#seeker = new Seeker(deps, {
+      book: () => this.#opened,
+      look,
+      inhibited: () => this.#inhibitor.current,
+    });
     this.#notices = createNotices(deps, {
       current: () => this.#current,
       onUp: () => this.#actor.send({ type: 'UP' }),
@@ -159,6 +180,8 @@ class OneAtATime implements Agent {
       .catch(() => undefined);
     await this.done;
     await halt;
+    this.#inhibitor.close();
+    this.#seeker.close();
     for (const { journal } of this.#book?.open.values() ?? []) await journal.close();
   }
 
@@ -180,16 +203,30 @@ class OneAtATime implements Agent {
     return { ok: true, key, jobId: id, executionNumber, linkUp: context.linkUp, how: outlook.kind };
   }
 
+  inhibit(wanted: { reason: string; steps: boolean; forMs: number }): Promise<Inhibition> {
+    return this.#inhibitor.set(wanted);
+  }
+
+  allow(): Promise<boolean> {
+    return this.#inhibitor.lift();
+  }
+
+  #hold(inhibition: Inhibition | undefined): void {
+    this.#current?.execution.send({ type: inhibition?.steps ? 'HOLD' : 'RELEASE' });
+  }
+
   async summary(key: string): Promise<Summary | undefined> {
     return this.#book && summaryOf(key, this.#book, this.#current, this.#deps.disk);
   }
 
   status(): AgentStatus {
     const { value, context } = this.#actor.getSnapshot();
+    const inhibited = this.#inhibitor.current;
     return {
       state: value,
       linkUp: context.linkUp,
       ...(context.stranded && { stranded: context.stranded.reason }),
+      ...(inhibited && { inhibited }),
       ...(this.#current && { job: jobOf(this.#current) }),
     };
   }
@@ -212,6 +249,7 @@ class OneAtATime implements Agent {
   async #open(): Promise<Standing> {
     const { disk, settings, log } = this.#deps;
     this.#book = await openBook(disk, settings.stateDirectory, log);
+    await this.#inhibitor.load();
     const found = this.#standing();
     if (found.stranded) log.error({ ...found.stranded }, 'stranded');
     return found;
@@ -226,6 +264,7 @@ class OneAtATime implements Agent {
     if (!opened) throw new Error(`internal error: no open journal ${key}`);
     const current = await execute(opened, this.#prev, this.#deps);
     this.#current = current;
+    this.#hold(this.#inhibitor.current);
     this.#notices.now();
     try {
       const progress = await current.execution.done;

@@ -15,6 +15,8 @@ export interface Conversation extends Cloud {
   reconcile(): Promise<Heard>;
   /** Refreshes the step timer by an update when a third of it has passed; otherwise reconciles. */
   heartbeat(): Promise<Heard>;
+  /** Until a timer of the cloud ends the execution; asks for as long as `waitMs`. */
+  timeLeftMs(waitMs: number, signal: AbortSignal): Promise<number>;
   /** No request is sent from here on. */
   close(): void;
 }
@@ -146,6 +148,12 @@ class ExecutionConversation implements Conversation {
     const due = silentMs >= (this.#deps.stepTimerMinutes * 60_000) / 3;
     if (this.#closed || this.#final || !known.started || known.proposed || !due) return this.reconcile();
     return this.#told(await this.#exclusive(() => this.#say(this.#exchange.latest)));
+  }
+
+  async timeLeftMs(waitMs: number, signal: AbortSignal): Promise<number> {
+    const answer = await this.ask(waitMs, signal);
+    if (answer.kind === 'ended') this.#told(answer);
+    return this.#exchange.timeLeftMs;
   }
 
   close(): void {

@@ -51,6 +51,8 @@ export class Exchange {
   #refreshedMs: number;
   /** Versions in a row that somebody else had moved. */
   #adopted = 0;
+  /** As the cloud last told; monotonic. */
+  #timesOutAtMs: number | undefined;
 
   constructor(deps: ExchangeDeps, known: Known) {
     this.#deps = deps;
@@ -65,6 +67,13 @@ export class Exchange {
   /** Since an update was last accepted, which is what moves the step timer. */
   get silentMs(): number {
     return this.#deps.clock.monotonicMs() - this.#refreshedMs;
+  }
+
+  /** Until a timer of the cloud ends the execution, by what it has said and by the step timer that we have set. */
+  get timeLeftMs(): number {
+    const stepTimerMs = this.#deps.stepTimerMinutes * 60_000 - this.silentMs;
+    const told = (this.#timesOutAtMs ?? Number.POSITIVE_INFINITY) - this.#deps.clock.monotonicMs();
+    return Math.max(0, Math.min(stepTimerMs, told));
   }
 
   noteStarted(): void {
@@ -103,6 +112,8 @@ export class Exchange {
     if (!same) return DELETED;
     if (isTerminal(execution.status)) return { kind: 'ended', status: execution.status };
     if (execution.status === 'QUEUED' && this.#known.started) return DELETED;
+    const { approximateSecondsBeforeTimedOut: left } = execution;
+    this.#timesOutAtMs = left === undefined ? undefined : this.#deps.clock.monotonicMs() + left * 1000;
     if (execution.versionNumber !== this.#known.versionNumber) this.#adopt(execution.versionNumber);
     return this.#ours();
   }

@@ -89,6 +89,8 @@ export async function execute(
       touchesLink: touchesLink(plan, settings.linkPaths),
       addReceipt: (progress, cloudStatus) => addReceipt(progress, cloudStatus, startedAt, open, deps),
       limits: settings.limits,
+      // The other half is for the steps that are still to come.
+      holdMs: async (signal) => (await conversation.timeLeftMs(settings.limits.askWaitMs, signal)) / 2,
       onRecord: (record: ExecutionRecord) => {
         written = advance(written, record);
         deps.onRecord?.(open.key, record);

@@ -13,6 +13,8 @@ export interface SeekerAgent {
   book(): Book;
   /** There may be something to seek. */
   look(): void;
+  /** A local application is busy: nothing is begun. */
+  inhibited(): { reason: string } | undefined;
 }
 
 const NOTHING: Found = {};
@@ -24,6 +26,7 @@ export class Seeker {
   #offered: JobExecution | undefined;
   /** Since when an execution waits in QUEUED, by key. */
   readonly #waitingSince = new Map<string, number>();
+  #later = new AbortController();
   readonly #observed = new Set<string>();
 
   constructor(deps: AgentDeps, agent: SeekerAgent) {
@@ -34,6 +37,11 @@ export class Seeker {
   /** What notify-next said last; saves asking for it. */
   offer(front: JobExecution | undefined): void {
     this.#offered = front;
+  }
+
+  /** No timer is left. */
+  close(): void {
+    this.#later.abort(new Error('closed'));
   }
 
   async seek(stranded: Stranded | undefined): Promise<Found> {
@@ -108,15 +116,26 @@ export class Seeker {
       case 'refused':
         return this.#refuse(execution, admission.code, admission.reason);
       case 'waits':
-        return this.#wait(execution, key, admission.reason);
-      case 'admissible':
+        return this.#wait(execution, key, admission.reason, this.#deps.settings.queueRetryMs);
+      case 'admissible': {
+        const inhibited = this.#agent.inhibited();
+        // Its end, by a person or by its time, leads here again.
+        if (inhibited) {
+          return this.#wait(
+            execution,
+            key,
+            `inhibited on the device: ${inhibited.reason}`,
+            this.#deps.settings.queueWaitMs,
+          );
+        }
         this.#waitingSince.delete(key);
         this.#agent.book().open.set(key, await takeIn(admission, execution, identity, this.#deps));
         return { admitted: key };
+      }
     }
   }
 
-  async #wait(execution: JobExecution, key: string, reason: string): Promise<Found> {
+  async #wait(execution: JobExecution, key: string, reason: string, retryMs: number): Promise<Found> {
     const { clock, settings, log } = this.#deps;
     const since = this.#waitingSince.get(key) ?? clock.monotonicMs();
     this.#waitingSince.set(key, since);
@@ -124,7 +143,7 @@ export class Seeker {
       return this.#refuse(execution, 'queueWait', `waited too long: ${reason}`);
     }
     log.info({ jobId: execution.jobId, reason }, 'job waits in QUEUED');
-    this.#lookLater();
+    this.#lookLater(retryMs);
     return NOTHING;
   }
 
@@ -177,10 +196,15 @@ export class Seeker {
   }
 
   /** Half as soon to half as late again: devices that were throttled together must not ask together (E8). */
-  #lookLater(): void {
-    const { clock, settings } = this.#deps;
+  #lookLater(retryMs = this.#deps.settings.queueRetryMs): void {
+    const { clock } = this.#deps;
     const spread = 0.5 + clock.random();
-    void clock.sleep(settings.queueRetryMs * spread).then(() => this.#agent.look());
+    this.#later.abort(new Error('another'));
+    this.#later = new AbortController();
+    clock.sleep(retryMs * spread, this.#later.signal).then(
+      () => this.#agent.look(),
+      () => undefined,
+    );
   }
 }
 

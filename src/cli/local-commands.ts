@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
+import type { LocalOptions } from './local/ask.ts';
 import type { CancelOptions } from './local/cancel.ts';
+import type { InhibitOptions } from './local/inhibit.ts';
 
 /** The commands of a person at the device, which act on the running agent. */
 
@@ -18,6 +20,18 @@ Exit code: 0 rolled back; 1 refused: no such job, or too late; 2 no agent to ask
   evenkeel cancel
   evenkeel cancel update-1 --reason "the wrong boat"`;
 
+const INHIBIT_HELP = `
+Jobs stay QUEUED meanwhile, for jobs.queueWaitSeconds at most; one that runs already goes on. With --steps it is held
+back at the edge of its next step too: never past a pivot, never on the way back, and never longer than half of what the
+timers of the job leave it, so that it does not time out. It ends by evenkeel allow or when the time is over, whichever
+is first, and outlives restarts of the agent and of the device (each of which costs it a tenth, since nobody knows how
+long the device was off). evenkeel status shows it.
+
+Exit code: 0 done; 1 refused; 2 no agent to ask
+
+  evenkeel inhibit --reason "at sea" --for 12h
+  evenkeel inhibit --reason "printing" --steps && print-it; evenkeel allow`;
+
 export function addLocalCommands(program: Command): void {
   program
     .command('cancel [job]')
@@ -30,4 +44,22 @@ export function addLocalCommands(program: Command): void {
     .action(async (job: string | undefined, options: CancelOptions) =>
       (await import('./local/cancel.ts')).cancel(job, options),
     );
+
+  program
+    .command('inhibit')
+    .description('begin no job while a local application is busy')
+    .requiredOption('-r, --reason <text>', 'why; shown to whoever looks')
+    .option('-f, --for <time>', 'how long at most: 90s, 30m, 12h, up to 7d', '1h')
+    .option('--steps', 'hold the running job back too, at the edge of its next step')
+    .option(...CONFIG)
+    .option(...JSON_OUT)
+    .addHelpText('after', INHIBIT_HELP)
+    .action(async (options: InhibitOptions) => (await import('./local/inhibit.ts')).inhibit(options));
+
+  program
+    .command('allow')
+    .description('end what inhibit began')
+    .option(...CONFIG)
+    .option(...JSON_OUT)
+    .action(async (options: LocalOptions) => (await import('./local/inhibit.ts')).allow(options));
 }

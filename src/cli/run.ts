@@ -124,6 +124,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     linkFingerprint,
     facts: deviceFacts(config),
     bootId: boot,
+    uptimeMs,
     machineId: machine,
     agentVersion: packageVersion(),
     log,

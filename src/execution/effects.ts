@@ -35,6 +35,8 @@ export interface ExecutionDeps {
   /** Makes the receipt durable where the execution itself can no longer carry the outcome (I8). */
   addReceipt(progress: Progress, cloudStatus: string): Promise<void>;
   limits: ExecutionLimits;
+  /** How long a step may be held back: it ends before the timer of the execution does. Absent: nothing holds it. */
+  holdMs?(signal: AbortSignal): Promise<number>;
   /** After each record that became durable; for status and tests. */
   onRecord?(record: ExecutionRecord): void;
   log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };

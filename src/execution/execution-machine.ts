@@ -20,6 +20,7 @@ export interface EffectOutput {
   asked?: true;
   probed?: true;
   verified?: true;
+  held?: 'over';
 }
 
 /** The moves that do something. */
@@ -30,13 +31,16 @@ export type ExecutionEvent =
   | { type: 'ENDED'; ended: CloudEnd }
   /** From this device: a person, or a limit. */
   | { type: 'CANCEL'; cause: Cause }
+  /** A local application is busy: no step is begun. */
+  | { type: 'HOLD' }
+  | { type: 'RELEASE' }
   /** SIGTERM: finish what is under way, begin nothing. */
   | { type: 'DRAIN' }
   /** The time for draining is over: interrupt it. */
   | { type: 'HALT' };
 
 /** What a running effect is told; each effect knows which of these it obeys. */
-export type StopReason = 'ended' | 'cancel' | 'drain' | 'halt';
+export type StopReason = 'ended' | 'cancel' | 'release' | 'drain' | 'halt';
 
 const EFFECTS = MOVES.filter((move): move is EffectName => move !== 'closed' && move !== 'drained');
 
@@ -105,6 +109,10 @@ export const executionMachine = base.createMachine({
   on: {
     ENDED: { actions: [keepEnded, { type: 'stopEffect', params: { reason: 'ended' } }] },
     CANCEL: { actions: [keepCancel, { type: 'stopEffect', params: { reason: 'cancel' } }] },
+    HOLD: { actions: base.assign({ held: ({ context }) => (context.held === 'over' ? 'over' : 'yes') }) },
+    RELEASE: {
+      actions: [base.assign({ held: 'no' }), { type: 'stopEffect', params: { reason: 'release' } }],
+    },
     DRAIN: {
       actions: [base.assign({ draining: true }), { type: 'stopEffect', params: { reason: 'drain' } }],
     },

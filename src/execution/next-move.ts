@@ -25,6 +25,8 @@ export interface Situation {
   cancel?: Cause;
   /** Something that was checked did not hold. */
   failure?: Cause;
+  /** A local application is busy, so the next step waits; `over`: it has waited as long as it may. */
+  held: 'no' | 'yes' | 'over';
   /** The agent is shutting down: nothing new is begun, nothing is decided. */
   draining: boolean;
   /** What has been established in this life of the process; none of it outlives a restart. */
@@ -42,6 +44,7 @@ export const MOVES = [
   'asking',
   'probing',
   'starting',
+  'holding',
   'preparing',
   'fencing',
   'attempting',
@@ -129,13 +132,15 @@ function beforeVote(situation: Situation): Move {
   return progress.phase === 'prepared' ? 'proposing' : 'linking';
 }
 
-function aroundStep({ plan, progress, policy }: Situation, index: number): Move {
+function aroundStep(situation: Situation, index: number): Move {
+  const { plan, progress, policy } = situation;
   const step = progress.steps[index];
   const planned = plan.steps[index];
   if (!step || !planned) throw new Error(`internal error: no step ${index} in the plan`);
   switch (step.phase) {
     case 'pending':
-      return 'preparing';
+      // Not behind its before-image: what the application changes meanwhile would be undone with the step.
+      return situation.held === 'yes' && !pivotPassed(plan, progress) ? 'holding' : 'preparing';
     case 'ready':
       if (step.attempts >= policy.stepAttemptsMax) return 'aborting';
       return wantsFence(planned, step) && !progress.cause ? 'fencing' : 'attempting';

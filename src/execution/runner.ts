@@ -28,7 +28,8 @@ const {
   committing,
   reporting,
 } = cloudEffects;
-const { resuming, probing, preparing, attempting, verifying, undoing, judging, closing } = stepEffects;
+const { resuming, probing, holding, preparing, attempting, verifying, undoing, judging, closing } =
+  stepEffects;
 const { settling, finishing } = endingEffects;
 
 const EFFECTS: Record<EffectName, Effect> = {
@@ -36,6 +37,7 @@ const EFFECTS: Record<EffectName, Effect> = {
   asking,
   probing,
   starting,
+  holding,
   preparing,
   fencing,
   attempting,
@@ -106,6 +108,7 @@ export function runExecution(
       plan: deps.plan,
       policy,
       progress,
+      held: 'no',
       draining: false,
       resumed: fresh,
       asked: fresh,

@@ -61,6 +61,22 @@ export const probing: Effect = {
   },
 };
 
+/** At the edge of a step, while a local application is busy; until it is not, or for as long as the cloud's timer allows. */
+export const holding: Effect = {
+  obeys: () => ['ended', 'cancel', 'release', 'drain', 'halt'],
+  async run({ progress }, tools, signal) {
+    const holdMs = (await tools.holdMs?.(signal)) ?? 0;
+    tools.log.info({ step: nextStep(progress), holdMs }, 'held back');
+    await tools.clock.sleep(holdMs, signal).catch(() => undefined);
+    if (signal.aborted) return { records: [] };
+    tools.log.warn(
+      { step: nextStep(progress) },
+      'held back for as long as the timer of the job allows; going on',
+    );
+    return { records: [], held: 'over' };
+  },
+};
+
 export const preparing: Effect = {
   obeys: () => ['ended', 'cancel', 'halt'],
   async run({ plan, progress }, tools, signal) {

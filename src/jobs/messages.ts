@@ -38,6 +38,7 @@ const summary = z.object({
 
 const execution = summary.extend({
   status,
+  approximateSecondsBeforeTimedOut: optional(wholeNumber).catch(undefined),
   jobDocument: z.unknown().optional().transform(documentOf),
 });
 

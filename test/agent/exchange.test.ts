@@ -28,7 +28,14 @@ const accepted: Reply<UpdateAccepted> = {
 };
 const described = (change: Partial<JobExecution>): Reply<JobExecution> => ({
   kind: 'accepted',
-  value: { ...IDENTITY, versionNumber: 5, status: 'IN_PROGRESS', jobDocument: {}, ...change },
+  value: {
+    ...IDENTITY,
+    versionNumber: 5,
+    status: 'IN_PROGRESS',
+    approximateSecondsBeforeTimedOut: undefined,
+    jobDocument: {},
+    ...change,
+  },
 });
 
 function exchange(script: Script, known: Partial<Known> = {}) {

@@ -3,7 +3,7 @@ import { type AnyEventObject, initialTransition, transition } from 'xstate';
 import { type AdjacencyMap, getAdjacencyMap } from 'xstate/graph';
 import type { Plan } from '../../src/document/plan.ts';
 import { type EffectName, executionMachine } from '../../src/execution/execution-machine.ts';
-import { pivotPassed, type Situation } from '../../src/execution/next-move.ts';
+import { nextMove, pivotPassed, type Situation } from '../../src/execution/next-move.ts';
 import { nextStep, type Progress } from '../../src/execution/progress.ts';
 import type { ExecutionRecord } from '../../src/execution/records.ts';
 import { ENDS, outputsOf, planOf, received, situationOf, step } from './story.ts';
@@ -123,6 +123,19 @@ describe.each(Object.entries(PLANS))('%s', (_, plan) => {
       ({ value, context }) => context.progress.direction === 'back' && FORWARD.includes(value),
     );
     expect(wrong.map(({ value }) => value)).toEqual([]);
+  });
+
+  test('a busy application holds nothing back but the edge of a step before the pivot', () => {
+    const held = all
+      .filter(({ value }) => !FINAL.includes(value) && value !== 'deciding')
+      .filter(({ context }) => nextMove(context) !== nextMove({ ...context, held: 'yes' }));
+    expect(held.length).toBeGreaterThan(0);
+    for (const { context } of held) {
+      expect(nextMove(context)).toBe('preparing');
+      expect(nextMove({ ...context, held: 'yes' })).toBe('holding');
+      expect(nextMove({ ...context, held: 'over' })).toBe('preparing');
+      expect(pivotPassed(plan, context.progress)).toBe(false);
+    }
   });
 
   test('I2: a commit needs an accepted vote, our own success, doubt after the vote, or a pivot', () => {

@@ -63,6 +63,7 @@ export function situationOf(
     plan,
     policy: POLICY,
     progress: fold(records),
+    held: 'no',
     draining: false,
     resumed: fresh,
     asked: fresh,
@@ -116,6 +117,8 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
         none,
         ...evidence,
       ];
+    case 'holding':
+      return [none, { records: [], held: 'over' }];
     case 'preparing':
       return [
         wrote({ type: 'ready', step: at, before: BEFORE }),
