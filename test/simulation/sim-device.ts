@@ -144,6 +144,7 @@ export class AgentLife {
       linkFingerprint: () => Promise.resolve('the same'),
       facts: deviceFacts(config),
       bootId: this.#around.bootId,
+      uptimeMs: () => Promise.resolve(clock.monotonicMs()),
       machineId: 'machine',
       agentVersion: '0.0.0',
       log,

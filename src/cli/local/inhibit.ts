@@ -3,8 +3,9 @@ import type { Inhibition } from '../../agent/inhibition.ts';
 import { CommandFailed } from '../command-failed.ts';
 import type { LiveStatus } from '../control/commands.ts';
 import { readConfig } from '../settings.ts';
+import { duration } from '../story/words.ts';
 import { ask, type LocalOptions, print, printJson } from './ask.ts';
-import { durationMs, durationWords } from './duration.ts';
+import { durationMs } from './duration.ts';
 
 export interface InhibitOptions extends LocalOptions {
   reason: string;
@@ -30,7 +31,7 @@ export async function inhibit(options: InhibitOptions): Promise<void> {
 
 function inhibitionWords({ leftMs, steps }: Inhibition, job: AgentStatus['job']): string[] {
   const what = steps ? 'no job and no step is begun' : 'no job is begun';
-  const lines = [`${what} for ${durationWords(leftMs)}, or until evenkeel allow`];
+  const lines = [`${what} for ${duration(leftMs)}, or until evenkeel allow`];
   if (!job) return lines;
   const name = `${job.jobId}#${job.executionNumber}`;
   if (!steps)

@@ -1,3 +1,4 @@
+import type { Inhibition } from '../../agent/inhibition.ts';
 import type { LiveStatus } from '../control/commands.ts';
 import { explain } from '../doctor/explain.ts';
 import type { StatusReport } from '../status.ts';
@@ -17,6 +18,7 @@ export function statusLines(report: StatusReport, nowMs: number, paint: Paint): 
     ...(live
       ? linkLines(live, nowMs, paint).map((line, at) => (at === 0 ? fact('link', line) : more(line)))
       : []),
+    ...(live?.agent.inhibited ? [fact('held', inhibitedWords(live.agent.inhibited, paint))] : []),
     ...(current
       ? progressLines(current, live, nowMs, paint).map((line, at) =>
           at === 0 ? fact('job', line) : more(line),
@@ -82,6 +84,11 @@ function agentWords({ agent, current }: StatusReport, paint: Paint): string {
   return `${words}${mode}`;
 }
 
+function inhibitedWords({ reason, steps, leftMs }: Inhibition, paint: Paint): string {
+  const what = steps ? 'no job and no step is begun' : 'no job is begun';
+  return paint('yellow', `${what} for ${duration(leftMs)} at most: ${plain(reason)}; evenkeel allow ends it`);
+}
+
 function linkLines({ link }: LiveStatus, nowMs: number, paint: Paint): string[] {
   const version = link.mqttVersion === undefined ? '' : ` (MQTT ${link.mqttVersion === 5 ? '5' : '3.1.1'})`;
   const to = `${plain(link.url)} as ${plain(link.clientId)}`;
@@ -100,6 +107,7 @@ const MOVES: Record<string, string> = {
   asking: 'asks the cloud whether the job still stands',
   probing: 'looks whether what was done has outlived the restart',
   starting: 'waits for the cloud to say that it may begin',
+  holding: 'waits, for it is inhibited, before the next step',
   preparing: 'secures what the next step will change',
   fencing: 'waits for the cloud: behind the next step there is no way back',
   attempting: 'runs the step',
