@@ -10,6 +10,7 @@ export interface AgentContext {
   draining: boolean;
   /** There may be something to do in the cloud. */
   wanted: boolean;
+  errand: boolean;
   /** Keys of executions with an open journal, oldest first. */
   open: readonly string[];
   /** Set: the agent starts nothing but a repair, or nothing at all. */
@@ -26,6 +27,8 @@ export type AgentEvent =
   | { type: 'DOWN' }
   /** A notification, a tick of the heartbeat, or an elapsed wait. */
   | { type: 'LOOK' }
+  /** A person asks for something that must not happen beside a job. */
+  | { type: 'ERRAND' }
   | { type: 'DRAIN' };
 
 export interface Found {
@@ -53,11 +56,13 @@ const base = setup({
   },
   actors: {
     open: fromPromise<Standing>(notProvided),
+    errand: fromPromise<Standing>(notProvided),
     execute: fromPromise<Standing, { key: string }>(notProvided),
     seek: fromPromise<Found, { stranded: Stranded | undefined }>(notProvided),
   },
   guards: {
     draining: ({ context }) => context.draining,
+    hasErrand: ({ context }) => context.errand,
     hasOpen: ({ context }) => context.open.length > 0 && mayExecute(context),
     offline: ({ context }) => !context.linkUp,
     wanted: ({ context }) => context.wanted && mayExecute(context),
@@ -70,6 +75,7 @@ const base = setup({
 const up = base.assign({ linkUp: true, wanted: true });
 const down = base.assign({ linkUp: false });
 const look = base.assign({ wanted: true });
+const errand = base.assign({ errand: true });
 const drain = base.assign({ draining: true });
 
 const rest = base.createStateConfig({
@@ -77,6 +83,7 @@ const rest = base.createStateConfig({
     UP: { target: 'deciding', actions: up },
     DOWN: { target: 'deciding', actions: down },
     LOOK: { target: 'deciding', actions: look },
+    ERRAND: { target: 'deciding', actions: errand },
     DRAIN: { target: 'deciding', actions: drain },
   },
 });
@@ -86,12 +93,19 @@ export const agentMachine = base.createMachine({
   context: ({ input }) => ({
     linkUp: input.linkUp,
     draining: false,
+    errand: false,
     wanted: true,
     open: [],
     stranded: undefined,
   }),
   initial: 'opening',
-  on: { UP: { actions: up }, DOWN: { actions: down }, LOOK: { actions: look }, DRAIN: { actions: drain } },
+  on: {
+    UP: { actions: up },
+    DOWN: { actions: down },
+    LOOK: { actions: look },
+    ERRAND: { actions: errand },
+    DRAIN: { actions: drain },
+  },
   states: {
     opening: {
       entry: base.assign({ wanted: false }),
@@ -111,12 +125,21 @@ export const agentMachine = base.createMachine({
       always: [
         { guard: 'draining', target: 'stopped' },
         { guard: 'mayReopen', target: 'opening' },
+        // Before a job that was just taken in: whoever asks is told of it at once.
+        { guard: 'hasErrand', target: 'onErrand' },
         { guard: 'hasOpen', target: 'executing' },
         { guard: 'offline', target: 'offline' },
         { guard: 'wanted', target: 'seeking' },
         { guard: 'stranded', target: 'stranded' },
         { target: 'idle' },
       ],
+    },
+    onErrand: {
+      entry: base.assign({ errand: false }),
+      invoke: {
+        src: 'errand',
+        onDone: { target: 'deciding', actions: assign(({ event }) => ({ ...event.output, wanted: true })) },
+      },
     },
     executing: {
       invoke: {

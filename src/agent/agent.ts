@@ -18,10 +18,12 @@ import type { StepContext } from '../steps/step.ts';
 import type { Transport } from '../transport/port.ts';
 import { agentMachine, type Standing } from './agent-machine.ts';
 import { type Book, type OpenExecution, openBook, prune, strandedBy } from './book.ts';
+import { Errands } from './errands.ts';
 import { type Current, execute } from './execute.ts';
 import { type Inhibition, Inhibitor } from './inhibition.ts';
 import { createNotices, type Notices } from './notices.ts';
 import { resolveAfterRepair } from './repair.ts';
+import { type Resolution, type ResolveWanted, resolve } from './resolve.ts';
 import { Seeker } from './seek.ts';
 import { type Summary, summaryOf } from './summary.ts';
 
@@ -80,6 +82,8 @@ export interface Agent {
   cancel(reason: string, jobId?: string): Cancelled;
   /** No job is begun, and with `steps` no step, until it is allowed again or the time is over. */
   inhibit(wanted: { reason: string; steps: boolean; forMs: number }): Promise<Inhibition>;
+  /** A person answers for an INCONSISTENT device; throws `Refused` while a job is open. */
+  resolve(wanted: ResolveWanted): Promise<Resolution>;
   /** False when nothing was inhibited. */
   allow(): Promise<boolean>;
   status(): AgentStatus;
@@ -88,6 +92,9 @@ export interface Agent {
   /** Resolves when drained; rejects when the process has to end (the journal cannot be written, or a bug). */
   readonly done: Promise<void>;
 }
+
+/** What the agent will not do now, for a reason that a person is told. */
+export class Refused extends Error {}
 
 export type Cancelled =
   | { ok: false; reason: string }
@@ -120,6 +127,8 @@ class OneAtATime implements Agent {
   readonly #seeker: Seeker;
   readonly #notices: Notices;
   readonly #inhibitor: Inhibitor;
+  readonly #errands: Errands;
+  readonly #halted = new AbortController();
   readonly #end = new AbortController();
   #book: Book | undefined;
   #current: Current | undefined;
@@ -128,10 +137,14 @@ class OneAtATime implements Agent {
 
   constructor(deps: AgentDeps) {
     this.#deps = deps;
+    this.#errands = new Errands(() => this.#actor.send({ type: 'ERRAND' }));
     this.#actor = createActor(this.#machine(), { input: { linkUp: deps.transport.up } });
     // Nothing is noticed any more by then.
     this.done = toPromise(this.#actor)
-      .finally(() => this.#end.abort(new Error('drained')))
+      .finally(() => {
+        this.#end.abort(new Error('drained'));
+        this.#errands.giveUpAll('the agent is shutting down');
+      })
       .then(() => undefined);
     // `done` is handed out; nobody may be listening yet when it fails.
     this.done.catch(() => undefined);
@@ -176,7 +189,10 @@ class OneAtATime implements Agent {
     this.#current?.execution.send({ type: 'DRAIN' });
     const halt = clock
       .sleep(settings.drainMs, this.#end.signal)
-      .then(() => this.#current?.execution.send({ type: 'HALT' }))
+      .then(() => {
+        this.#halted.abort(new Error('the agent is shutting down'));
+        this.#current?.execution.send({ type: 'HALT' });
+      })
       .catch(() => undefined);
     await this.done;
     await halt;
@@ -211,6 +227,31 @@ class OneAtATime implements Agent {
     return this.#inhibitor.lift();
   }
 
+  async resolve(wanted: ResolveWanted): Promise<Resolution> {
+    return this.#whenFree(async () => {
+      const resolution = await resolve(this.#opened, wanted, this.#deps, this.#halted.signal);
+      this.#deps.drainOutbox();
+      return resolution;
+    });
+  }
+
+  /** Refused at once while a job is open: it may run for days. */
+  async #whenFree<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#actor.getSnapshot().context.draining) throw new Refused('the agent is shutting down');
+    const refuseIfOpen = (): void => {
+      const [open] = this.#book?.open.values() ?? [];
+      const { jobId, executionNumber } = open?.progress.identity ?? {};
+      if (open) throw new Refused(`${jobId}#${executionNumber} is open; wait for its end, or cancel it`);
+      const blocked = this.#book?.blocked;
+      if (blocked) throw new Refused(blocked.reason);
+    };
+    refuseIfOpen();
+    return this.#errands.ask(() => {
+      refuseIfOpen();
+      return task();
+    });
+  }
+
   #hold(inhibition: Inhibition | undefined): void {
     this.#current?.execution.send({ type: inhibition?.steps ? 'HOLD' : 'RELEASE' });
   }
@@ -235,6 +276,10 @@ class OneAtATime implements Agent {
     return agentMachine.provide({
       actors: {
         open: fromPromise(() => this.#open()),
+        errand: fromPromise(async () => {
+          await this.#errands.runAll();
+          return this.#standing();
+        }),
         execute: fromPromise(({ input }) => this.#execute(input.key)),
         seek: fromPromise(({ input }) => this.#seeker.seek(input.stranded)),
       },

@@ -58,14 +58,28 @@ function observedWords(admission: Admission): string {
   }
 }
 
-/** The mark of INCONSISTENT is lifted: every item is old, new, or was accepted. */
-export function resolvedReceipt(identity: ExecutionIdentity, reason: string, facts: Facts): Receipt {
+/** The mark of INCONSISTENT is lifted: every item is old or new, or was accepted as it is. */
+export function resolvedReceipt(
+  identity: ExecutionIdentity,
+  why: {
+    kind: 'repair' | 'person';
+    reason: string;
+    accepted: readonly string[];
+    /** What the items were found to be. */
+    states: ReadonlySet<'old' | 'new' | 'neither'>;
+    cloudStatus: string | undefined;
+  },
+  facts: Facts,
+): Receipt {
+  const { kind, reason, accepted, states, cloudStatus = 'REJECTED' } = why;
+  const [only] = states.size === 1 ? states : [];
   return {
     ...base(identity, facts),
-    cloudStatus: 'REJECTED',
+    cloudStatus,
     outcome: 'resolved',
-    deviceState: 'old',
-    verified: true,
-    cause: { kind: 'repair', reason },
+    deviceState: states.size === 0 ? 'old' : only === 'old' || only === 'new' ? only : 'unknown',
+    verified: !states.has('neither'),
+    items: [...accepted],
+    cause: { kind, reason },
   };
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { LocalOptions } from './local/ask.ts';
 import type { CancelOptions } from './local/cancel.ts';
 import type { InhibitOptions } from './local/inhibit.ts';
+import type { ResolveOptions } from './local/resolve.ts';
 
 /** The commands of a person at the device, which act on the running agent. */
 
@@ -31,6 +32,19 @@ Exit code: 0 done; 1 refused; 2 no agent to ask
 
   evenkeel inhibit --reason "at sea" --for 12h
   evenkeel inhibit --reason "printing" --steps && print-it; evenkeel allow`;
+
+const RESOLVE_HELP = `
+Every item of the list is compared again with what it was before the job and after it. Where one is still neither, the
+undos that had failed are tried again, from the same before-images. When nothing is left, the mark is lifted, with a
+receipt, and jobs are begun again. What cannot be put right by hand or by a job with repair: true may be accepted as it
+is; the receipt then names it, and the reason. With --accept nothing is undone, and a journal that cannot be read is set
+aside.
+
+Exit code: 0 nothing is left; 1 refused: a job is open; 2 no agent to ask; 5 still INCONSISTENT
+
+  evenkeel resolve --look
+  evenkeel resolve
+  evenkeel resolve --accept --reason "app.conf was mended by hand"`;
 
 export function addLocalCommands(program: Command): void {
   program
@@ -62,4 +76,15 @@ export function addLocalCommands(program: Command): void {
     .option(...CONFIG)
     .option(...JSON_OUT)
     .action(async (options: LocalOptions) => (await import('./local/inhibit.ts')).allow(options));
+
+  program
+    .command('resolve')
+    .description('answer for a device that a job left INCONSISTENT: look again, undo again, or accept')
+    .option('--look', 'only look; change nothing')
+    .option('--accept', 'take what is left as it is')
+    .option('-r, --reason <text>', 'why it is right as it is; goes into the receipt')
+    .option(...CONFIG)
+    .option(...JSON_OUT)
+    .addHelpText('after', RESOLVE_HELP)
+    .action(async (options: ResolveOptions) => (await import('./local/resolve.ts')).resolve(options));
 }

@@ -181,11 +181,8 @@ export function advance(progress: Progress, record: ExecutionRecord): Progress {
       from(...RUNNING);
       return step(record.step, ['attempting'], { phase: record.type, reason: record.reason });
     case 'undo':
-      from('started', 'aborted');
-      return step(record.step, progress.direction === 'back' ? UNDOABLE : ['interrupted', 'undoing'], {
-        phase: 'undoing',
-        undoAttempts: record.attempt,
-      });
+      from('started', 'aborted', ...afterTheEnd(progress));
+      return step(record.step, undoableIn(progress), { phase: 'undoing', undoAttempts: record.attempt });
     case 'undone': {
       // On the way forward an undone step is as it was before its first try: ready for the next.
       const undone = step(record.step, ['undoing'], {
@@ -223,6 +220,16 @@ export function advance(progress: Progress, record: ExecutionRecord): Progress {
     default:
       return advanceEnd(progress, record, from);
   }
+}
+
+/** A person has the undos of an INCONSISTENT device tried again when the execution is long closed. */
+function afterTheEnd({ verdict, resolved }: Progress): Phase[] {
+  return verdict?.outcome === 'inconsistent' && !resolved ? ['closed'] : [];
+}
+
+function undoableIn({ phase, direction }: Progress): readonly StepPhase[] {
+  if (phase === 'closed') return ['notUndone', 'undoing'];
+  return direction === 'back' ? UNDOABLE : ['interrupted', 'undoing'];
 }
 
 type EndRecord = ExecutionRecord & {

@@ -17,13 +17,14 @@ const standings: Standing[] = [
 const founds: Found[] = [{}, { admitted: 'c' }, { again: true }];
 
 function outputsOf(value: string): unknown[] {
-  if (value === 'opening' || value === 'executing') return standings;
+  if (value === 'opening' || value === 'executing' || value === 'onErrand') return standings;
   return value === 'seeking' ? founds : [];
 }
 
 const INVOKED: Record<string, string> = {
   opening: '0.agent.opening',
   executing: '0.agent.executing',
+  onErrand: '0.agent.onErrand',
   seeking: '0.agent.seeking',
 };
 
@@ -45,7 +46,7 @@ const map = getAdjacencyMap(agentMachine, {
             output,
             actorId: INVOKED[String(value)],
           })),
-          ...['UP', 'DOWN', 'LOOK', 'DRAIN'].map((type) => ({ type })),
+          ...['UP', 'DOWN', 'LOOK', 'ERRAND', 'DRAIN'].map((type) => ({ type })),
         ] as never[]),
 });
 const nodes = Object.values(map).map(({ state, transitions }) => ({

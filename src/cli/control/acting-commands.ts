@@ -1,10 +1,12 @@
-import type { Agent, Cancelled } from '../../agent/agent.ts';
+import { type Agent, type Cancelled, Refused } from '../../agent/agent.ts';
 import { INHIBIT_MS_MAX, INHIBIT_REASON_CHARS_MAX } from '../../agent/inhibition.ts';
 import { BadRequest, type Request, wanted } from './protocol.ts';
 import { type ControlCommands, ControlRefused } from './server.ts';
 
 /** What changes something here: only for the owner of the state directory. */
-export function actingCommands(agent: Pick<Agent, 'cancel' | 'inhibit' | 'allow'>): ControlCommands {
+export function actingCommands(
+  agent: Pick<Agent, 'cancel' | 'inhibit' | 'allow' | 'resolve'>,
+): ControlCommands {
   return {
     cancel: (request: Request): Promise<Extract<Cancelled, { ok: true }>> => {
       const jobId = request['jobId'] === undefined ? undefined : wanted(request, 'jobId');
@@ -21,5 +23,20 @@ export function actingCommands(agent: Pick<Agent, 'cancel' | 'inhibit' | 'allow'
       return agent.inhibit({ reason, steps: steps === true, forMs });
     },
     allow: () => agent.allow(),
+    resolve: (request: Request) =>
+      orRefused(() =>
+        agent.resolve({
+          lookOnly: request['lookOnly'] === true,
+          ...(request['accept'] !== undefined && { accept: wanted(request, 'accept') }),
+        }),
+      ),
   };
+}
+
+async function orRefused<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof Refused ? new ControlRefused(error.message) : error;
+  }
 }

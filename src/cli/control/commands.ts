@@ -33,7 +33,7 @@ export interface LiveCheck extends LiveStatus {
 
 export interface CommandDeps {
   facts: Pick<LiveStatus, 'version' | 'pid' | 'thing' | 'mode' | 'startedAt'>;
-  agent: Pick<Agent, 'status' | 'summary' | 'cancel' | 'inhibit' | 'allow'>;
+  agent: Pick<Agent, 'status' | 'summary' | 'cancel' | 'inhibit' | 'allow' | 'resolve'>;
   jobs: Pick<JobsClient, 'describe'>;
   transport: Pick<Transport, 'up' | 'roundTrip'>;
   clock: Pick<Clock, 'monotonicMs'>;

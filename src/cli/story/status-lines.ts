@@ -61,6 +61,7 @@ const STATES: Record<string, string> = {
   opening: 'reads its journals',
   deciding: 'thinks',
   executing: 'works on a job',
+  onErrand: 'does what a person has asked for',
   offline: 'waits for the link',
   seeking: 'asks the cloud for the next job',
   idle: 'idle, waits for a job',
