@@ -72,6 +72,9 @@ export interface AgentDeps {
   agentVersion: string;
   log: Log;
   onRecord?(key: string, record: ExecutionRecord): void;
+  /** An execution has to turn back, and that is known from now on. */
+  onTurn?(key: string): void;
+  onRejected?(): void;
 }
 
 export interface Agent {
@@ -214,6 +217,7 @@ class OneAtATime implements Agent {
     if (context.draining) return { ok: false, reason: 'the agent is shutting down; ask it when it is back' };
     const outlook = cancelOutlook(plan, current.written(), execution.move);
     if (outlook.kind === 'tooLate') return { ok: false, reason: `${name}: ${outlook.reason}` };
+    this.#deps.onTurn?.(key);
     execution.send({ type: 'CANCEL', cause: { by: 'local', reason } });
     const { jobId: id, executionNumber } = job;
     return { ok: true, key, jobId: id, executionNumber, linkUp: context.linkUp, how: outlook.kind };

@@ -190,7 +190,10 @@ export class Seeker {
       expectedVersion: versionNumber,
       executionNumber,
     });
-    if (reply.kind === 'accepted') return { again: true };
+    if (reply.kind === 'accepted') {
+      this.#deps.onRejected?.();
+      return { again: true };
+    }
     this.#lookLater();
     return NOTHING;
   }

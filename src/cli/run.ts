@@ -23,6 +23,7 @@ import { type CommandDeps, ownerCommands, readCommands } from './control/command
 import { LinkWatch } from './control/link-watch.ts';
 import { openReadSocket } from './control/read-socket.ts';
 import { forReaders, serveControl } from './control/server.ts';
+import { startMetrics } from './metrics/metrics.ts';
 import { openTransport } from './open-transport.ts';
 import { createCertificates } from './rotation.ts';
 import {
@@ -56,6 +57,14 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   const settings = agentSettings(config, configPath);
   const log = rootLog.child({ thing: config.thing });
   const linkWatch = new LinkWatch(systemClock);
+  const metrics = await startMetrics({
+    file: config.metrics.file,
+    stateDirectory: settings.stateDirectory,
+    version: packageVersion(),
+    disk: nodeDisk,
+    clock: systemClock,
+    log,
+  });
   let usedTls: TransportTls | undefined;
   const currentTls = (): TransportTls => {
     usedTls = tlsOptions(config);
@@ -66,6 +75,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     clock: systemClock,
     log: (event, fields) => {
       linkWatch.heard(event, fields);
+      metrics.heard(event);
       log.info(fields, event);
     },
   }).catch(asFailure);
@@ -96,6 +106,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     log,
     refused: await readRefusals(nodeDisk, settings.stateDirectory),
     saveRefused: (refused) => writeRefusals(nodeDisk, settings.stateDirectory, refused),
+    onDelivered: () => metrics.touch(),
   });
   const systemd = createSystemd();
   const chosen = await chooseProcesses(config.steps.processes, systemd, process.geteuid?.() ?? 0);
@@ -128,7 +139,12 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     machineId: machine,
     agentVersion: packageVersion(),
     log,
-    ...(onRecord && { onRecord }),
+    onRecord: (key, record) => {
+      onRecord?.(key, record);
+      metrics.onRecord(key, record);
+    },
+    onTurn: metrics.onTurn.bind(metrics),
+    onRejected: metrics.onRejected.bind(metrics),
   });
 
   const commandDeps: CommandDeps = {
@@ -192,6 +208,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   jobs.close();
   await transport.close();
   await life.proved();
+  await metrics.close();
   await closeReaders();
   await lock.release();
   log.info({}, 'drained');

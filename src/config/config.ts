@@ -317,6 +317,16 @@ export const configSchema = z.strictObject({
       directory: path.default('/run/evenkeel').describe('Where the socket that they ask stands.'),
     })
     .prefault({}),
+  metrics: z
+    .strictObject({
+      file: path
+        .regex(/\.prom$/, 'must end in .prom')
+        .optional()
+        .describe(
+          "For Prometheus' node exporter (textfile collector), best on a tmpfs; absent: nothing is counted.",
+        ),
+    })
+    .prefault({}),
   drainSeconds: seconds(0, 3600).default(20).describe('What SIGTERM gives the step under way.'),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])

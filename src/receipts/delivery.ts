@@ -22,6 +22,7 @@ export interface DeliveryDeps {
   refused: Refusals;
   /** Makes them durable. */
   saveRefused(refused: Refusals): Promise<void>;
+  onDelivered?(): void;
 }
 
 const RETRY_MS = 30_000;
@@ -97,6 +98,7 @@ export function createDelivery(deps: DeliveryDeps): Delivery {
       if (!done) return false;
       for (const { accepted } of lanes) accepted.delete(key);
       log.info({ jobId: receipt.jobId, outcome: receipt.outcome }, 'receipt delivered');
+      deps.onDelivered?.();
       return true;
     }, end.signal);
   };
