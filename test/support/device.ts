@@ -12,6 +12,9 @@ import { until } from './until.ts';
 const AT_RECORD = new URL('./agent-at-record.mjs', import.meta.url).pathname;
 const AT_WRITE = new URL('./agent-at-write.mjs', import.meta.url).pathname;
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
+/** Until an agent is at its place, on a busy machine, and how often it is looked for. */
+const REACH_MS = 60_000;
+const LOOK_MS = 50;
 const NEW_BINARY = Buffer.from('#!/bin/sh\necho version 2\n'.repeat(4096));
 
 /** What an agent can speak MQTT with. */
@@ -139,7 +142,7 @@ export async function createDevice(
     };
     launched.once('message', isThere);
     launched.once('exit', isThere);
-    await until(what, async () => there || (await enough()));
+    await until(what, async () => there || (await enough()), REACH_MS, LOOK_MS);
     return there;
   };
   return {

@@ -1,8 +1,12 @@
-import { writeFile } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock } from '../../src/host/clock.ts';
-import { type GivenCredential, givenCredential } from '../../src/provisioning/given.ts';
+import { nodeDisk } from '../../src/host/node-disk.ts';
+import { CLAIMED, Credentials } from '../../src/provisioning/credentials.ts';
+import { credentialsDirectory, type GivenCredential, givenCredential } from '../../src/provisioning/given.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
+import { certificateIdOf } from '../../src/simulator/provisioning/certificate-book.ts';
 import { createDevice, type Device } from './device.ts';
 
 /** A fleet provisioning template: things are named boat-SERIAL. */
@@ -100,4 +104,49 @@ export async function createBoat(
       );
     },
   };
+}
+
+/** As its first life would have left it, with a certificate that was accepted. */
+export async function provisionByHand(cloud: Simulator, { device, thing }: Boat): Promise<void> {
+  const { cert, key } = await cloud.issueCertificate(thing);
+  cloud.service.createThing(thing);
+  await mkdir(join(device.root, 'state'), { mode: 0o700 });
+  const credentials = new Credentials(nodeDisk, credentialsDirectory(join(device.root, 'state')));
+  await credentials.open();
+  await credentials.writeKey(CLAIMED, key);
+  const certificateId = certificateIdOf(new X509Certificate(cert));
+  await credentials.writeCertificate(CLAIMED, cert, {
+    format: 1,
+    certificateId,
+    thingName: thing,
+    proven: true,
+  });
+  await credentials.use(CLAIMED);
+}
+
+/** Boats beside each other: each mostly waits for its processes. */
+const LANES = 6;
+
+/**
+ * Plays a boat for each change on its disk, several at once: `play` tells whether its agent died behind that change, or
+ * never came as far. Resolves to the changes that there were.
+ */
+export async function atEveryWrite(
+  writesMax: number,
+  play: (write: number) => Promise<boolean>,
+): Promise<number> {
+  let next = 1;
+  const died: number[] = [];
+  let end = writesMax;
+  await Promise.all(
+    Array.from({ length: LANES }, async () => {
+      while (next <= end) {
+        const write = next;
+        next += 1;
+        if (await play(write)) died.push(write);
+        else end = Math.min(end, write);
+      }
+    }),
+  );
+  return died.length;
 }

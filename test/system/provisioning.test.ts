@@ -7,6 +7,7 @@ import type { Simulator } from '../../src/simulator/index.ts';
 import { thingArn } from '../../src/simulator/service/jobs-service.ts';
 import type { TraceEntry } from '../../src/simulator/trace.ts';
 import {
+  atEveryWrite,
   BOAT_TEMPLATE,
   type Boat,
   createBoat,
@@ -44,7 +45,7 @@ async function boat(settings: Record<string, object> = {}): Promise<Boat> {
 }
 
 async function connected({ isConnected, device }: Boat): Promise<void> {
-  await until('the device to be connected', isConnected, 40_000).catch((error: unknown) => {
+  await until('the device to be connected', isConnected, 60_000, 100).catch((error: unknown) => {
     throw new Error(`${(error as Error).message}\n${device.log().slice(-4000)}`);
   });
 }
@@ -116,10 +117,10 @@ test('SIGKILL behind every change on disk: the next life ends with a credential 
   timeout: 480_000,
 }, async () => {
   const claim = await cloud.provisioning.issueClaim('boats');
-  let killed = 0;
-  for (let write = 1; write <= WRITES_MAX; write += 1) {
+  const before = lastSequence();
+  const killed = await atEveryWrite(WRITES_MAX, async (write) => {
     const one = await createBoat(cloud, {}, claim);
-    const before = lastSequence();
+    boats.push(one);
     const there = await one.device.startUntilWrite('credentials', write, () => isProven(one));
     await one.device.stop('SIGTERM');
     await one.device.start();
@@ -131,12 +132,12 @@ test('SIGKILL behind every change on disk: the next life ends with a credential 
       'current',
     ]);
     expect(certificatesOf(one).length).toBeGreaterThanOrEqual(1);
-    expect(said(before).some((text) => PRIVATE_KEY.test(text))).toBe(false);
     await one.device.stop('SIGTERM');
     await one.device.remove();
-    if (!there) break;
-    killed += 1;
-  }
+    boats.splice(boats.indexOf(one), 1);
+    return there;
+  });
+  expect(said(before).some((text) => PRIVATE_KEY.test(text))).toBe(false);
   expect(killed).toBeGreaterThanOrEqual(WRITES_MIN);
   expect(killed).toBeLessThan(WRITES_MAX);
 });
