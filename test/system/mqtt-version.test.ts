@@ -76,8 +76,10 @@ describe.each(WAYS)('$transport, mqttVersion $mqttVersion', ({ transport, mqttVe
     await until('three refusals', () => events(device, 'transport.failed').length >= 3);
     const connects = fake.packets.flatMap((packet) => (packet.cmd === 'connect' ? [packet] : []));
     expect(new Set(connects.map((packet) => packet.protocolVersion))).toEqual(new Set([level]));
-    for (const { reason } of events(device, 'transport.failed'))
-      expect(reason).toMatch(/the broker refuses|protocol version|another version/i);
+    // The CRT's client of MQTT 3.1.1 may find the answer unreadable, or the broker gone, before it knows why.
+    const words =
+      transport === 'aws-sdk' && level === 4 ? /^cannot connect to / : /: the broker refuses: .*version/i;
+    for (const { reason } of events(device, 'transport.failed')) expect(reason).toMatch(words);
     expect(events(device, 'transport.up')).toEqual([]);
     expect(device.running).toBe(true);
   });
