@@ -34,7 +34,7 @@ export async function execute(
   const { plan, document } = open.stored;
   const log = deps.log.child({
     jobId: open.progress.identity.jobId,
-    execution: open.progress.identity.executionNumber,
+    executionNumber: open.progress.identity.executionNumber,
   });
   const current: { running?: RunningExecution } = {};
   let written = open.progress;

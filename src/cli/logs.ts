@@ -17,7 +17,7 @@ export async function logs(jobId: string, options: { config?: string; json?: boo
   }
   const paint = paintFor(process.stdout);
   for (const execution of executions) for (const line of linesOf(execution, paint)) print(line);
-  const hint = `what the agent itself said of it: journalctl -u evenkeel JOB_ID=${plain(jobId)}`;
+  const hint = `what the agent itself said of it: journalctl -u evenkeel -g jobId=${plain(jobId)}`;
   if (process.stdout.isTTY) print(paint('dim', hint));
   else process.stderr.write(`${hint}\n`);
 }

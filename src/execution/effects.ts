@@ -93,7 +93,8 @@ export function createTools(deps: ExecutionDeps): EffectTools {
     async keepOutput(name, output) {
       if (!output || (output.stdout === '' && output.stderr === '')) return;
       await writeOutput(deps.disk, deps.directory, name, { at: deps.clock.wallMs(), ...output }).catch(
-        (error: unknown) => deps.log.warn({ ...name, error: String(error) }, 'cannot keep an output'),
+        (error: unknown) =>
+          deps.log.warn({ ...name, step: name.step + 1, error: String(error) }, 'cannot keep an output'),
       );
     },
     attachStep: (name, value) => attach(deps.disk, deps.directory, name, value),

@@ -24,7 +24,7 @@ export const settling: Effect = {
       if (progress.steps[step.index]?.phase !== 'undone' || !image) continue;
       const outcome = await tools.stepTypeOf(step).settle?.(step, image, tools.context, settled);
       if (outcome?.result === 'failed')
-        tools.log.warn({ step: step.index, reason: outcome.reason }, 'cannot settle');
+        tools.log.warn({ step: step.index + 1, reason: outcome.reason }, 'cannot settle');
     }
     return { records: await tools.put({ type: 'settled' }) };
   },

@@ -237,7 +237,7 @@ export const undoing: Effect = {
       records.push(...(await tools.put({ type: 'undone', step, kept: outcome.kept })));
     } else if (!signal.aborted) {
       const final = undoFailures + 1 >= tools.limits.undoAttemptsMax;
-      tools.log.warn({ step, reason: outcome.reason, final }, 'an undo failed');
+      tools.log.warn({ step: step + 1, reason: outcome.reason, final }, 'an undo failed');
       records.push(...(await tools.put({ type: 'undoFailed', step, reason: outcome.reason, final })));
     }
     return { records };
