@@ -5,8 +5,10 @@ import { type Policy, policyProblems } from '../document/policy.ts';
 import type { Disk } from '../host/disk.ts';
 import { isFreeRtosOta } from '../jobs/messages.ts';
 import { withRules } from '../steps/apply-rules.ts';
+import { userProblems } from '../steps/command.ts';
 import { homesOf } from '../steps/own-directory.ts';
 import { stepTypeOf } from '../steps/registry.ts';
+import { withSiteHandlers } from '../steps/site-handlers.ts';
 import type { StepContext, StepSurvey } from '../steps/step.ts';
 
 /** VALIDATED and SURVEYED: what is known of a job before the device promises anything. Reads only. */
@@ -53,7 +55,9 @@ export async function admit(document: unknown, deps: AdmissionDeps): Promise<Adm
   }
   const read = readDocument(document, deps.facts);
   if (!read.ok) return refused('documentInvalid', listed(read.problems));
-  const plan = await withRules(read.plan, deps.context);
+  const own = await withSiteHandlers(read.plan, deps.context);
+  if (own.problems.length > 0) return refused('unavailable', listed(own.problems));
+  const plan = await withRules(own.plan, deps.context);
   const broken = policyProblems(plan, deps.policy);
   if (broken.length > 0)
     return refused('policy', listed(broken.map(({ path, rule }) => ({ path, reason: rule }))));
@@ -63,9 +67,12 @@ export async function admit(document: unknown, deps: AdmissionDeps): Promise<Adm
 async function survey(plan: Plan, deps: AdmissionDeps): Promise<Admission> {
   const surveys: StepSurvey[] = [];
   const context = { ...deps.context, homeOf: homesOf(plan) };
-  for (const step of plan.steps) surveys.push(await stepTypeOf(step).survey(step, context));
-
-  const problems = surveys.flatMap((one) => one.problems);
+  const problems: StepSurvey['problems'][number][] = [];
+  for (const step of plan.steps) {
+    const found = await stepTypeOf(step).survey(step, context);
+    surveys.push(found);
+    problems.push(...(await userProblems(step)), ...found.problems);
+  }
   const never = problems.filter(({ kind }) => kind === 'never');
   if (never.length > 0) return refused('unavailable', listed(never));
   const grades = plan.steps.map((step, index) => worseGrade(step.grade, surveys[index]?.grade ?? 'none'));

@@ -26,8 +26,10 @@ export const DOCUMENT = {
 } satisfies Shape;
 
 export const CONDITION = {
-  conditionKey: requiredText('A fact of the device.'),
-  conditionValue: texts('The job runs where the fact is one of these.'),
+  key: text('A fact of the device.'),
+  value: texts('The job runs where the fact is one of these.'),
+  conditionKey: text('The same as key.'),
+  conditionValue: texts('The same as value.'),
   type: text('stringEqual, which is the default.'),
 } satisfies Shape;
 
@@ -103,17 +105,22 @@ function readOperation(root: Fields, problems: Problem[]): PlanStep[] {
 function readConditions(root: Fields, facts: DeviceFacts): void {
   for (const condition of root.objects('conditions')) {
     const said = readShape(condition, CONDITION);
-    const { conditionKey: key, conditionValue: values = [], type = 'stringEqual' } = said;
-    if (type !== 'stringEqual') {
+    // Device Client reads the short names, and its documentation once had the long ones.
+    const name = said.key === undefined ? 'conditionKey' : 'key';
+    const { [name]: key, type = 'stringEqual' } = said;
+    const values = said.value ?? said.conditionValue ?? [];
+    if (key === undefined) {
+      condition.wrong('key', 'is missing');
+    } else if (type !== 'stringEqual') {
       condition.wrong('type', `is not known: "${type}"`);
     } else if (!values.includes(facts[key] ?? '')) {
-      condition.wrong('conditionKey', `this device has ${key}=${facts[key] ?? '(nothing)'}`);
+      condition.wrong(name, `this device has ${key}=${facts[key] ?? '(nothing)'}`);
     }
   }
 }
 
 /** Saga: behind a pivot only what can be tried again may follow. */
-function checkOrder(steps: readonly PlanStep[], problems: Problem[]): void {
+export function checkOrder(steps: readonly PlanStep[], problems: Problem[]): void {
   const pivot = steps.findIndex((step) => step.pivot);
   if (pivot < 0) return;
   for (const step of steps.slice(pivot)) {

@@ -99,6 +99,7 @@ export const INPUTS = {
       'Debian packages, each perhaps with =VERSION; what they depend on comes too.',
       'versions',
     ),
+    update: flag('The package lists are fetched anew first.'),
   },
   removePackages: {
     packages: packages('Debian packages; what depends on them goes too.', 'names'),

@@ -53,6 +53,15 @@ export type PlanStep =
 
 export type StepType = PlanStep['type'];
 
+/** A handler of AWS IoT Device Client, as the document calls it. */
+export interface StockHandler {
+  handler: string;
+  args: readonly string[];
+  /** Directory that the document names; absent: the configured one. */
+  directory?: string;
+  stderrLinesMax?: number;
+}
+
 export interface StepBase {
   /** Position in `Plan.steps`, from 0; a `finalStep` is the last. */
   index: number;
@@ -75,6 +84,12 @@ export interface StepBase {
   /** Of all its processes together; where the device allows less, less. */
   memoryBytesMax?: number;
   tasksMax?: number;
+  /** The document says it by this handler. */
+  stock?: StockHandler;
+  /** The site has a script of its own by that handler's name: it does the step's work, and the step undoes it. */
+  wrapped?: true;
+  /** What the site's manifest of its handler says beside the document. */
+  manifest?: { paths: readonly string[]; undo: boolean };
   /** A command that undoes it; runs before the paths are restored. */
   undo?: readonly string[];
   /** All that the step may change: what it names itself, and its `snapshotPaths`. */
@@ -181,6 +196,8 @@ export interface InstallPackagesStep extends StepBase {
   type: 'installPackages';
   /** As apt takes them: `nginx`, `nginx=1.22.1-9`, `libc6:arm64`. */
   packages: readonly string[];
+  /** The package lists are fetched anew first. */
+  update?: boolean;
 }
 
 export interface RemovePackagesStep extends StepBase {
@@ -203,7 +220,11 @@ export interface CheckStep extends StepBase {
   check:
     | { kind: 'command'; argv: readonly string[] }
     | { kind: 'file'; target: string; sha256: string }
-    | { kind: 'http'; url: string; status: number };
+    | { kind: 'http'; url: string; status: number }
+    /** All of them, or none of them. */
+    | { kind: 'packages'; packages: readonly string[]; installed: boolean }
+    /** It holds, and its output is this. */
+    | { kind: 'says'; text: string };
   /** Tries until the step's timeout, this long apart. */
   intervalSeconds: number;
 }

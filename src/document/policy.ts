@@ -41,21 +41,34 @@ export function policyProblems(plan: Plan, policy: Policy): BrokenRule[] {
 
 function stepRules(step: PlanStep, { allowedSteps, allowedUsers }: Policy): BrokenRule[] {
   return [
-    ...notAmong(allowedSteps, [step.type], 'allowedSteps', `${step.path}.type`),
-    ...notAmong(allowedUsers, [step.runAsUser], 'allowedUsers', `${step.path}.runAsUser`),
+    ...notAmong(allowedSteps, [step.type], 'allowedSteps', placeIn(step, step.stock ? HANDLER : 'type')),
+    ...notAmong(allowedUsers, [step.runAsUser], 'allowedUsers', placeIn(step, 'runAsUser')),
   ];
+}
+
+const HANDLER = 'input.handler';
+
+/** A member of the step's action by its place in the document; the form before 1.0 has no `input`. */
+function placeIn({ path }: PlanStep, member: string): string {
+  if (path !== 'operation') return `${path}.${member}`;
+  return member === HANDLER || member === 'type' ? 'operation' : member.replace(/^input\./, '');
+}
+
+/** Where a member of `input` stands when the step is said by a handler's arguments. */
+function inputOf(step: PlanStep, member: string): string {
+  return placeIn(step, step.stock ? 'input.args' : `input.${member}`);
 }
 
 function urlRules(step: PlanStep, policy: Policy): BrokenRule[] {
   const broken: BrokenRule[] = [];
   const fetches = 'urlHasQuery' in step;
   const url = fetches ? step.url : urlOfCheck(step);
-  const path = `${step.path}.input.url`;
+  const path = inputOf(step, 'url');
   if (url?.startsWith('http:') && !policy.allowHttp)
     broken.push({ path, rule: 'policy.allowHttp: the url must be https' });
   if (fetches && step.sha256 === undefined && policy.requireSha256)
     broken.push({
-      path: `${step.path}.input.sha256`,
+      path: placeIn(step, step.stock ? 'sha256' : 'input.sha256'),
       rule: 'policy.requireSha256: the download names no sha256',
     });
   if (url !== undefined && !hostAllowed(url, policy.allowedHosts))
@@ -87,22 +100,26 @@ function pathRules(step: PlanStep, { allowedPaths, deniedPaths }: Policy): Broke
 
 /** Where the document names a path that the step touches. */
 function placeOf(step: PlanStep, touched: string): string {
-  if ('link' in step && step.link === touched) return `${step.path}.input.link`;
-  if ('target' in step && step.target === touched) return `${step.path}.input.path`;
-  return `${step.path}.${step.type === 'runCommand' && step.byRule ? 'input.command' : 'snapshotPaths'}`;
+  if ('link' in step && step.link === touched) return inputOf(step, 'link');
+  if ('target' in step && step.target === touched) return inputOf(step, 'path');
+  if (step.type === 'runCommand' && step.byRule) return placeIn(step, 'input.command');
+  return placeIn(step, step.manifest?.paths.includes(touched) ? HANDLER : 'snapshotPaths');
 }
 
 function programRules(step: PlanStep, { allowedCommands, allowedHandlers }: Policy): BrokenRule[] {
   const command = step.type === 'runCommand' ? step.argv[0] : commandOfCheck(step);
+  // The undo that a manifest names is the site's own word, like the handler that it is beside.
+  const undo = step.manifest?.undo ? undefined : step.undo?.[0];
   const broken = [
-    ...notAmong(allowedCommands, [command], 'allowedCommands', `${step.path}.input.command`),
-    ...notAmong(allowedCommands, [step.undo?.[0]], 'allowedCommands', `${step.path}.undo`),
+    ...notAmong(allowedCommands, [command], 'allowedCommands', placeIn(step, 'input.command')),
+    ...notAmong(allowedCommands, [undo], 'allowedCommands', placeIn(step, 'undo')),
   ];
-  if (step.type !== 'runHandler') return broken;
-  broken.push(...notAmong(allowedHandlers, [step.handler], 'allowedHandlers', `${step.path}.input.handler`));
-  if (allowedHandlers.length > 0 && step.directory !== undefined) {
-    const rule = `policy.allowedHandlers allows none of another directory, such as ${step.directory}`;
-    broken.push({ path: `${step.path}.input.path`, rule });
+  const script = step.type === 'runHandler' ? step : step.wrapped && step.stock;
+  if (!script) return broken;
+  broken.push(...notAmong(allowedHandlers, [script.handler], 'allowedHandlers', placeIn(step, HANDLER)));
+  if (allowedHandlers.length > 0 && script.directory !== undefined) {
+    const rule = `policy.allowedHandlers allows none of another directory, such as ${script.directory}`;
+    broken.push({ path: placeIn(step, 'input.path'), rule });
   }
   return broken;
 }

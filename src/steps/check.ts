@@ -5,8 +5,9 @@ import type { Disk } from '../host/disk.ts';
 import { CannotRunError } from '../host/processes.ts';
 import { UnsafePath, withPlace } from '../host/safe-paths.ts';
 import { within } from '../host/within.ts';
-import { commandSpec, userProblems } from './command.ts';
-import type { Attempt, StepContext, StepType } from './step.ts';
+import { commandSpec } from './command.ts';
+import { isPresent, readDatabase } from './packages/database.ts';
+import type { Attempt, Output, StepContext, StepType } from './step.ts';
 
 const HTTP_TIMEOUT_MS = 10_000;
 /** Every try of a command is a journal record, and the journal's room is bounded. */
@@ -15,7 +16,7 @@ const READ_BYTES = 256 * 1024;
 
 /** Looks until what it looks for holds, or its time is over. Touches nothing, so there is nothing to undo. */
 export const check: StepType<CheckStep> = {
-  survey: async (step) => ({ grade: step.grade, diskNeed: [], problems: await userProblems(step) }),
+  survey: (step) => Promise.resolve({ grade: step.grade, diskNeed: [], problems: [] }),
   prepare: () => Promise.resolve({ ok: true, before: { resources: [] } }),
   async do(step, _before, attempt, context, signal) {
     const { clock } = context;
@@ -24,7 +25,7 @@ export const check: StepType<CheckStep> = {
     for (let tried = 1; ; tried += 1) {
       const leftMs = Math.max(1, endMs - clock.monotonicMs());
       const reason = await holds(step, { attempt, tried, leftMs }, context, signal);
-      if (reason === undefined) return { result: 'ok', after: { resources: [] } };
+      if (reason === undefined) return { result: 'ok', after: { resources: [] }, ...saidBy(step, context) };
       if (!signal.aborted && clock.monotonicMs() + pauseMs >= endMs) return { result: 'failed', reason };
       await clock.sleep(pauseMs, signal).catch(() => undefined);
       if (signal.aborted) return { result: 'interrupted', reason: abortReason(signal) };
@@ -33,6 +34,11 @@ export const check: StepType<CheckStep> = {
   undo: () => Promise.resolve({ result: 'ok', kept: [] }),
   discard: () => Promise.resolve(),
 };
+
+function saidBy({ check: what }: CheckStep, { settings }: StepContext): { output?: Output } {
+  if (what.kind !== 'says') return {};
+  return { output: { stdout: what.text.slice(-settings.outputBytesMax), stderr: '' } };
+}
 
 interface Try {
   attempt: Attempt;
@@ -66,6 +72,10 @@ async function holds(
       return await hasContent(what.target, what.sha256, context.disk, signal);
     case 'http':
       return await answers(what, Math.min(one.leftMs, HTTP_TIMEOUT_MS), context, signal);
+    case 'packages':
+      return await arePackages(what, context);
+    case 'says':
+      return undefined;
   }
 }
 
@@ -142,5 +152,30 @@ async function answers(
   } catch (error) {
     const { message, cause } = error as Error;
     return `${url} does not answer: ${cause instanceof Error ? cause.message : message}`;
+  }
+}
+
+/** What is only left as configuration is not installed: its purge waits for the commit of the job that removed it. */
+async function arePackages(
+  { packages, installed }: { packages: readonly string[]; installed: boolean },
+  context: StepContext,
+): Promise<string | undefined> {
+  try {
+    const there = [...(await readDatabase(context)).values()].filter((state) =>
+      installed ? state.status === 'installed' : isPresent(state),
+    );
+    const wrong = packages.find((word) => {
+      const [name, architecture] = word.split(':');
+      const found = there.some(
+        (one) =>
+          one.name === name &&
+          (architecture === undefined || ['all', architecture].includes(one.architecture)),
+      );
+      return found !== installed;
+    });
+    if (wrong === undefined) return undefined;
+    return installed ? `${wrong} is not installed` : `${wrong} is installed`;
+  } catch (error) {
+    return (error as Error).message;
   }
 }

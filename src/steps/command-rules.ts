@@ -128,9 +128,16 @@ export async function ruleFor(argv: readonly string[], look: Look): Promise<Rule
   for (const directory of program === name && rule ? SITE_DIRECTORIES : [])
     if ((await look(join(directory, name))).kind !== 'absent') return undefined;
   const said = rule && operandsIn(rest, rule.options);
-  const ruled = said && (await rule.paths(said, look));
-  if (!ruled || ruled.paths.some((path) => pathProblem(path) !== undefined)) return undefined;
-  return { ...ruled, paths: [...new Set(ruled.paths)] };
+  const ruled = said && (await rule.paths(said, (path) => look(fromRoot(path))));
+  const paths = ruled?.paths.map(fromRoot) ?? [];
+  if (!ruled || paths.some((path) => pathProblem(path) !== undefined)) return undefined;
+  return { ...ruled, paths: [...new Set(paths)] };
+}
+
+/** Where a relative path leads: commands begin in the root (`commandSpec`). */
+function fromRoot(path: string): string {
+  if (path === '' || path.startsWith('/')) return path;
+  return path === '.' ? '/' : `/${path}`;
 }
 
 /** `undefined` at the first option that is not known; GNU programs take options behind operands too. */

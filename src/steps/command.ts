@@ -19,12 +19,14 @@ const UNDO_STDERR_CHARS_MAX = 300;
 export interface Program {
   argv: readonly string[];
   user: string | undefined;
+  /** It must not be stopped in its middle, and what it says goes to this file (`ProcessSpec.unbroken`). */
+  unbrokenOutput?: string;
 }
 
 /** The specification of one run. `ordinal` tells the runs of one attempt apart. */
 export async function commandSpec(
   step: PlanStep,
-  { argv, user }: Program,
+  { argv, user, unbrokenOutput }: Program,
   direction: 'do' | 'undo',
   attempt: Attempt,
   { key, settings }: StepContext,
@@ -35,6 +37,7 @@ export async function commandSpec(
     name: `${key}-${step.index}-${direction}-${attempt.number}${run}`,
     argv,
     ...(user !== undefined && { user }),
+    ...(unbrokenOutput !== undefined && { unbroken: { outputPath: unbrokenOutput } }),
     // Not the execution's directory: a relative path of a program must not reach the journal.
     cwd: '/',
     env: {
@@ -199,6 +202,12 @@ export async function userProblems({
   runAsUser,
   path,
 }: PlanStep): Promise<{ kind: 'never'; path: string; reason: string }[]> {
-  if (runAsUser === undefined || (await findUser(runAsUser))) return [];
-  return [{ kind: 'never', path: `${path}.runAsUser`, reason: `there is no user ${runAsUser}` }];
+  if (runAsUser === undefined) return [];
+  const never = (reason: string) => [{ kind: 'never' as const, path: `${path}.runAsUser`, reason }];
+  const user = await findUser(runAsUser);
+  if (!user) return never(`there is no user ${runAsUser}`);
+  const own = process.geteuid?.();
+  return own === 0 || own === user.uid
+    ? []
+    : never(`an agent that does not run as root cannot run anything as ${runAsUser}`);
 }

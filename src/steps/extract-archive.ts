@@ -9,7 +9,6 @@ import { findUser, type User } from '../host/users.ts';
 import { within } from '../host/within.ts';
 import { removeTree, syncDirectory } from '../store/atomic-file.ts';
 import { ArchiveJudge, type Judged } from './archive-judge.ts';
-import { userProblems } from './command.ts';
 import { DownloadFailed, fetchAll } from './fetch-file.ts';
 import type { Own } from './own-directory.ts';
 import { existingParent, renameInto } from './paths.ts';
@@ -32,7 +31,7 @@ export const extractArchive: StepType<ExtractArchiveStep> = {
   ...filePaths,
   async survey(step, context) {
     const survey = await filePaths.survey(step, context);
-    const problems = [...survey.problems, ...(await userProblems(step))];
+    const problems = [...survey.problems];
     const never = (reason: string): void => void problems.push({ kind: 'never', path: step.path, reason });
     if (step.compression !== undefined && (await findDecompressor(step.compression)) === undefined)
       never(`${step.compression} is not installed`);

@@ -8,6 +8,8 @@ import type { StepContext } from './step.ts';
 
 const TRIES_MAX = 5;
 const RETRY_MS = 1000;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+const REDIRECTS_MAX = 10;
 const CHUNK_BYTES = 256 * 1024;
 
 /** Why a download failed; `final` when another try would not help. */
@@ -72,20 +74,8 @@ async function fetchRest(
   signal: AbortSignal,
 ): Promise<number> {
   const url = await context.freshUrl(step, signal);
-  const response = await fetch(url, {
-    signal,
-    headers: { 'accept-encoding': 'identity', ...(from > 0 && { range: `bytes=${from}-` }) },
-  });
-  if (!context.settings.allowHttp && !response.url.startsWith('https:')) {
-    throw new DownloadFailed('cannot download: redirected to a url that is not https', true);
-  }
-  if (!hostAllowed(response.url, context.settings.allowedHosts ?? [])) {
-    await response.body?.cancel();
-    throw new DownloadFailed(
-      'cannot download: redirected to a host that policy.allowedHosts does not allow',
-      true,
-    );
-  }
+  const headers = { 'accept-encoding': 'identity', ...(from > 0 && { range: `bytes=${from}-` }) };
+  const response = await followed(url, headers, context, signal);
   if (from > 0 && response.status !== 206) {
     await response.body?.cancel();
     // The server does not resume, or has another file now: from the start.
@@ -107,6 +97,34 @@ async function fetchRest(
     position += chunk.length;
   }
   return position;
+}
+
+/** Goes where it is redirected to, and judges each place before anything is asked of it. */
+async function followed(
+  first: string,
+  headers: Record<string, string>,
+  { settings }: StepContext,
+  signal: AbortSignal,
+): Promise<Response> {
+  let url = first;
+  for (let hop = 0; hop <= REDIRECTS_MAX; hop += 1) {
+    const from = hop === 0 ? '' : 'redirected to ';
+    if (!/^https?:/.test(url) || (!settings.allowHttp && !url.startsWith('https:')))
+      throw new DownloadFailed(`cannot download: ${from}a url that is not https`, true);
+    if (!hostAllowed(url, settings.allowedHosts ?? []))
+      throw new DownloadFailed(
+        `cannot download: ${from}${new URL(url).hostname}, which policy.allowedHosts does not allow`,
+        true,
+      );
+    const response = await fetch(url, { signal, headers, redirect: 'manual' });
+    const location = REDIRECTS.has(response.status) ? response.headers.get('location') : null;
+    if (location === null) return response;
+    await response.body?.cancel();
+    if (!URL.canParse(location, url))
+      throw new DownloadFailed('cannot download: redirected to what is no url', true);
+    url = new URL(location, url).href;
+  }
+  throw new DownloadFailed(`cannot download: redirected more than ${REDIRECTS_MAX} times`, true);
 }
 
 async function checkWhole(step: FetchingStep, hash: Hash, sizeBytes: number, file: DiskFile): Promise<void> {

@@ -19,8 +19,18 @@ export function undoName(handler: string): string {
   return `${handler.replace(/\.sh$/, '')}.undo.sh`;
 }
 
-/** Looks for the script `name` in `directory`; whatever links are on the way, it must really lie in there. */
-export async function findHandler(disk: Disk, directory: string, name: string): Promise<Handler> {
+/** What `install.sh` touches is declared by `install.manifest.json`. */
+export function manifestName(handler: string): string {
+  return `${handler.replace(/\.sh$/, '')}.manifest.json`;
+}
+
+/** Looks for the file `name` in `directory`, a script where it is run; whatever links are on the way, it must really lie in there. */
+export async function findHandler(
+  disk: Disk,
+  directory: string,
+  name: string,
+  { isRun }: { isRun: boolean } = { isRun: true },
+): Promise<Handler> {
   const path = join(directory, name);
   let home: string;
   let real: string;
@@ -35,7 +45,8 @@ export async function findHandler(disk: Disk, directory: string, name: string): 
   }
   const stat = await disk.lstat(real);
   if (stat?.kind !== 'file') return { kind: 'refused', reason: `${path} is no regular file` };
-  if ((stat.mode & EXECUTABLE) === 0) return { kind: 'refused', reason: `${path} is not executable` };
+  if (isRun && (stat.mode & EXECUTABLE) === 0)
+    return { kind: 'refused', reason: `${path} is not executable` };
   for (let checked = real; checked.length >= home.length; checked = dirname(checked)) {
     const reason = await whoElseCanChange(disk, checked);
     if (reason !== undefined) return { kind: 'refused', reason };

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Disk, DiskFile } from '../host/disk.ts';
 import { makeDirectories, withPlace } from '../host/safe-paths.ts';
+import { findUser } from '../host/users.ts';
 import { type Own, withOwnMade } from './own-directory.ts';
 import { afterOf, discardPaths, preparePaths, surveyPaths, undoPaths } from './paths.ts';
 import type { StepContext, StepType } from './step.ts';
@@ -47,12 +48,13 @@ export async function putInPlace(
   disk: Disk,
   own: Own,
   staged: string,
-  { target, mode }: { target: string; mode?: number },
+  { target, mode, runAsUser }: { target: string; mode?: number; runAsUser?: string },
 ): Promise<void> {
   const done = await withPlace(disk, target, async (place) => {
     const known = await disk.lstat(place.path);
     const before = known?.kind === 'file' ? known : undefined;
-    await finishStaged(disk, staged, mode ?? before?.mode ?? NEW_FILE_MODE, before);
+    const owner = before ?? (runAsUser === undefined ? undefined : await findUser(runAsUser));
+    await finishStaged(disk, staged, mode ?? before?.mode ?? NEW_FILE_MODE, owner);
     await disk.rename(staged, place.path);
     await place.directory.sync();
     return true;

@@ -13,6 +13,7 @@ import { startServices } from './start-services.ts';
 import type { StepType } from './step.ts';
 import { stopServices } from './stop-services.ts';
 import { switchLink } from './switch-link.ts';
+import { wrapped } from './wrapped.ts';
 import { writeFile } from './write-file.ts';
 
 const STEP_TYPES: { [T in PlanStep['type']]: StepType<Extract<PlanStep, { type: T }>> } = {
@@ -36,5 +37,6 @@ const STEP_TYPES: { [T in PlanStep['type']]: StepType<Extract<PlanStep, { type: 
 
 /** The type that knows how to do and undo a step. */
 export function stepTypeOf(step: PlanStep): StepType {
-  return STEP_TYPES[step.type];
+  const type: StepType = STEP_TYPES[step.type];
+  return step.wrapped ? wrapped(type) : type;
 }

@@ -1,6 +1,6 @@
 import type { RunCommandStep } from '../document/plan.ts';
 import { outgrown } from './apply-rules.ts';
-import { runProgram, undoProgram, userProblems } from './command.ts';
+import { runProgram, undoProgram } from './command.ts';
 import { discardPaths, preparePaths, surveyPaths } from './paths.ts';
 import type { StepType } from './step.ts';
 
@@ -11,7 +11,7 @@ export const runCommand: StepType<RunCommandStep> = {
     const notes = [...(survey.notes ?? [])];
     if (step.byRule) notes.push('its paths come from the rule for this command');
     if (step.byRule?.besides !== undefined) notes.push(`not undone: ${step.byRule.besides}`);
-    return { ...survey, notes, problems: [...survey.problems, ...(await userProblems(step))] };
+    return { ...survey, notes };
   },
   async prepare(step, context) {
     const reason = await outgrown(step, context.disk);

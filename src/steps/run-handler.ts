@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { RunHandlerStep } from '../document/plan.ts';
 import type { Disk } from '../host/disk.ts';
 import { readFileBounded, removeTree, writeFileAtomic } from '../store/atomic-file.ts';
-import { type Program, runProgram, undoProgram, userProblems } from './command.ts';
+import { type Program, runProgram, undoProgram } from './command.ts';
 import { findHandler, type Handler, SCRIPT_BYTES_MAX, undoName } from './handler-file.ts';
 import { discardPaths, preparePaths, surveyPaths } from './paths.ts';
 import type { Prepared, StepContext, StepType } from './step.ts';
@@ -26,7 +26,7 @@ export const runHandler: StepType<RunHandlerStep> = {
     return {
       ...survey,
       grade: undoable ? survey.grade : 'none',
-      problems: [...survey.problems, ...unusable, ...(await userProblems(step))],
+      problems: [...survey.problems, ...unusable],
     };
   },
 
