@@ -120,7 +120,7 @@ export async function createDebianRoot(): Promise<DebianRoot> {
     inside,
     sh,
     async publish(...packages) {
-      for (const one of packages) await build(one, repository);
+      for (const one of packages) await buildPackage(one, repository);
       await index();
     },
     async unpublish(name, version) {
@@ -142,7 +142,8 @@ async function endHolder(holder: ChildProcess): Promise<void> {
   await exited;
 }
 
-async function build(
+/** Builds the `.deb` of a package into a directory. */
+export async function buildPackage(
   { name, version, depends, files = {}, scripts = {} }: TestPackage,
   into: string,
 ): Promise<void> {
@@ -178,7 +179,7 @@ async function build(
 }
 
 /** The Packages file of a flat repository. */
-async function writeIndex(repository: string): Promise<void> {
+export async function writeIndex(repository: string): Promise<void> {
   const stanzas: string[] = [];
   for (const name of (await fs.readdir(repository)).filter((one) => one.endsWith('.deb')).sort()) {
     const path = join(repository, name);

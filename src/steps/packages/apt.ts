@@ -132,6 +132,22 @@ export async function awaitLock({ context, signal, limitMs }: Work): Promise<str
   }
 }
 
+/**
+ * Fetches the package lists anew. apt itself goes on with old ones where a source does not answer; then the plan that it
+ * makes of them decides. The lists are a cache, and no undo takes them back.
+ */
+export async function fetchLists(work: Work): Promise<string | undefined> {
+  const { context, signal, limitMs, index } = work;
+  for (let waited = 0; ; waited += LOCK_LOOK_MS) {
+    const said = await ask([...APT_GET, 'update'], context, { signal, limitMs });
+    if (said.exitCode === 0) return undefined;
+    if (signal.aborted) return (signal.reason as Error).message;
+    if (!isLocked(said) || waited >= limitMs)
+      return `cannot fetch the package lists for step ${index + 1}: ${reasonOf(said)}`;
+    await context.clock.sleep(LOCK_LOOK_MS, signal).catch(() => undefined);
+  }
+}
+
 /** What apt says of a lock that somebody else holds; it takes and releases it itself to find out. */
 export async function lockHolder(context: Pick<StepContext, 'processes'>): Promise<string | undefined> {
   const said = await ask(['apt-get', 'check', '-q', '-o', 'DPkg::Lock::Timeout=0'], context);

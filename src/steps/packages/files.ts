@@ -13,6 +13,8 @@ export interface PackageFiles {
   output: string;
   /** Paths that have a before-image, as JSON. */
   paths: string;
+  /** Empty directories that dpkg might take along, as JSON. */
+  directories: string;
   /** What `dpkg --audit` said before. */
   audit: string;
 }
@@ -26,6 +28,7 @@ export function packageFiles(index: number, { directory }: Pick<StepContext, 'di
     process: join(home, 'process'),
     output: join(home, 'output'),
     paths: join(home, 'paths'),
+    directories: join(home, 'directories'),
     audit: join(home, 'audit'),
   };
 }

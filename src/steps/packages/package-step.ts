@@ -20,6 +20,7 @@ import {
   awaitFormer,
   awaitLock,
   change,
+  fetchLists,
   isLocked,
   lockHolder,
   reasonOf,
@@ -30,6 +31,7 @@ import {
 import { conffilePaths, imageContext, pathStep, readPaths, writePaths } from './conffiles.ts';
 import { auditOf, isPackage, isPresent, observePackages, readDatabase } from './database.ts';
 import { dpkgName, fetchNew, roomFor, secureOld, withoutArchive } from './debs.ts';
+import { keepEmptyDirectories } from './directories.ts';
 import { imagesOf, plannedIn, readImages } from './image.ts';
 import {
   commandOf,
@@ -74,8 +76,10 @@ async function surveyPackages(step: PackageStep, context: StepContext): Promise<
   const database = await readDatabase(context);
   const simulated = await simulate(step, database, context);
   if (!simulated.ok) {
-    // A step before this one may bring the package lists, or a source.
-    return step.index > 0 ? { grade: 'bestEffort', diskNeed, problems } : refuse('never', simulated.reason);
+    // A step before this one may bring the package lists, or a source, or this one fetches them.
+    return step.index > 0 || wantsLists(step)
+      ? { grade: 'bestEffort', diskNeed, problems }
+      : refuse('never', simulated.reason);
   }
   const { plan } = simulated;
   const own = await ownPackages(context);
@@ -90,6 +94,11 @@ async function surveyPackages(step: PackageStep, context: StepContext): Promise<
     diskNeed: [...diskNeed, { path: home, bytes: archives }, { path: '/usr', bytes: system }],
     problems,
   };
+}
+
+/** A site's own script may well begin with that itself, and would install something else than was prepared for. */
+function wantsLists(step: PackageStep): boolean {
+  return step.type === 'installPackages' && (step.update === true || step.wrapped === true);
 }
 
 /** Installed packages that will not be there as they are now. */
@@ -140,12 +149,15 @@ async function preparePackages(
     await ensureDirectory(context.disk, work.files.home);
     const locked = await awaitLock(work);
     if (locked !== undefined) return { ok: false, reason: locked };
+    const stale = wantsLists(step) ? await fetchLists(work) : undefined;
+    if (stale !== undefined) return { ok: false, reason: stale };
     const database = await readDatabase(context);
     const simulated = await simulate(step, database, context);
     if (!simulated.ok) return simulated;
     const { plan } = simulated;
     const lacking = (await secureOld(leaving(plan), work)) ?? (await fetchNew(plan.arrivals, work));
     if (lacking !== undefined) return { ok: false, reason: lacking };
+    await keepEmptyDirectories(plan.arrivals, work);
     const touched = [...touchedBy(plan, database).values()].filter((state) => state !== null);
     const paths = await conffilePaths(touched, plan.arrivals, work);
     await writePaths(paths, work);

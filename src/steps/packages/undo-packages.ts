@@ -14,6 +14,7 @@ import {
   readDatabase,
 } from './database.ts';
 import { dpkgName } from './debs.ts';
+import { restoreEmptyDirectories } from './directories.ts';
 import { type PackageImage, readImages } from './image.ts';
 import type { PackageStep } from './simulation.ts';
 
@@ -39,6 +40,7 @@ export const undoPackages: StepType<PackageStep>['undo'] = async (
     if (locked !== undefined) return { result: 'failed', reason: locked };
     reasons.push(...(await restoreSet(images, work)));
   }
+  await restoreEmptyDirectories(work);
   reasons.push(...(await restoreMarks(images, work)));
   const own = { ...before, resources: before.resources.filter(({ id }) => !isPackage(id)) };
   const paths = await undoPaths(step, own, after, attempt as Attempt, imageContext(context));
