@@ -285,7 +285,8 @@ async function systemctlPaths({ operands }: Operands, look: Look): Promise<Ruled
     if (!links) return undefined;
     paths.push(...links);
   }
-  return { paths, besides: 'the service manager has not read it again' };
+  // The service manager reads what is put back behind all undos (`settleManager`).
+  return { paths };
 }
 
 async function linksOf(unit: string, verb: string, look: Look): Promise<string[] | undefined> {

@@ -5,6 +5,7 @@ import { makeDirectories, withPlace } from '../host/safe-paths.ts';
 import { findUser } from '../host/users.ts';
 import { type Own, withOwnMade } from './own-directory.ts';
 import { afterOf, discardPaths, preparePaths, surveyPaths, undoPaths } from './paths.ts';
+import { settleManager } from './settle-manager.ts';
 import type { StepContext, StepType } from './step.ts';
 
 /** What all file steps share: everything but `do`. */
@@ -12,6 +13,7 @@ export const filePaths = {
   survey: surveyPaths,
   prepare: preparePaths,
   undo: (step, before, after, attempt, context) => undoPaths(step, before, after, attempt, context),
+  settle: settleManager,
   discard: discardPaths,
 } satisfies Omit<StepType, 'do'>;
 

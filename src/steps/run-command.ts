@@ -2,6 +2,7 @@ import type { RunCommandStep } from '../document/plan.ts';
 import { outgrown } from './apply-rules.ts';
 import { runProgram, undoProgram } from './command.ts';
 import { discardPaths, preparePaths, surveyPaths } from './paths.ts';
+import { settleManager } from './settle-manager.ts';
 import type { StepType } from './step.ts';
 
 /** A program with its arguments, never through a shell. */
@@ -23,5 +24,6 @@ export const runCommand: StepType<RunCommandStep> = {
     const program = step.undo && { argv: step.undo, user: step.runAsUser };
     return undoProgram(step, program, before, after, attempt, context, signal);
   },
+  settle: settleManager,
   discard: discardPaths,
 };

@@ -5,6 +5,7 @@ import { readFileBounded, removeTree, writeFileAtomic } from '../store/atomic-fi
 import { type Program, runProgram, undoProgram } from './command.ts';
 import { findHandler, type Handler, SCRIPT_BYTES_MAX, undoName } from './handler-file.ts';
 import { discardPaths, preparePaths, surveyPaths } from './paths.ts';
+import { settleManager } from './settle-manager.ts';
 import type { Prepared, StepContext, StepType } from './step.ts';
 
 /**
@@ -47,6 +48,8 @@ export const runHandler: StepType<RunHandlerStep> = {
     const program = await undoOf(step, context);
     return await undoProgram(step, program, before, after, attempt, context, signal);
   },
+
+  settle: settleManager,
 
   async discard(step, context) {
     await removeTree(context.disk, capturedPath(step, context));

@@ -16,7 +16,7 @@ import { nameIn } from '../document/stock-handlers.ts';
 import { readFileBounded } from '../store/atomic-file.ts';
 import { findHandler, manifestName, SCRIPT_BYTES_MAX } from './handler-file.ts';
 import type { StepContext } from './step.ts';
-import { STOCK_HASHES } from './stock-hashes.ts';
+import { STOCK_HASHES, type StockHashes } from './stock-hashes.ts';
 
 /**
  * What the site has said of its handlers: a stock script that it has changed does the step's work instead of the
@@ -38,11 +38,12 @@ type SiteContext = Pick<StepContext, 'disk' | 'settings'>;
 export async function withSiteHandlers(
   plan: Plan,
   context: SiteContext,
+  shipped: StockHashes = STOCK_HASHES,
 ): Promise<{ plan: Plan; problems: readonly Problem[] }> {
   const problems: Problem[] = [];
   const steps: PlanStep[] = [];
   for (const step of plan.steps) {
-    const own = step.stock ? await changedByTheSite(step, step.stock, context) : step;
+    const own = step.stock ? await changedByTheSite(step, step.stock, context, shipped) : step;
     const script = own.type === 'runHandler' ? own : own.wrapped && own.stock;
     const manifest = script ? await manifestOf(own, script, context, problems) : undefined;
     steps.push(manifest ? declaredBy(own, manifest) : own);
@@ -58,6 +59,7 @@ async function changedByTheSite(
   step: PlanStep,
   stock: StockHandler,
   context: SiteContext,
+  shipped: StockHashes,
 ): Promise<PlanStep> {
   const path = join(stock.directory ?? context.settings.handlerDirectory, stock.handler);
   // It may be a link; whether that leads where it may is judged when the script is to be run.
@@ -65,7 +67,7 @@ async function changedByTheSite(
   const script = await readFileBounded(context.disk, real, SCRIPT_BYTES_MAX).catch(() => null);
   if (script === undefined) return await intoDirectory(step, context);
   const hash = script && createHash('sha256').update(script).digest('hex');
-  if (hash !== null && STOCK_HASHES[stock.handler]?.includes(hash)) return await intoDirectory(step, context);
+  if (hash !== null && shipped[stock.handler]?.includes(hash)) return await intoDirectory(step, context);
   // What a look is for the stock script may be anything in the site's own.
   if (step.type === 'check') return handlerStep(step, stock);
   const grade = worseGrade(step.grade, 'bestEffort');

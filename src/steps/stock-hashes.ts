@@ -1,8 +1,11 @@
+/** By the name of the handler. */
+export type StockHashes = Readonly<Record<string, readonly string[]>>;
+
 /**
  * SHA-256 of every version of the sample handlers that AWS IoT Device Client has shipped, up to its release 1.10. A
  * site that has one of them as it came has not written it, and the built-in step runs in its place.
  */
-export const STOCK_HASHES: Readonly<Record<string, readonly string[]>> = {
+export const STOCK_HASHES: StockHashes = {
   'download-file.sh': [
     '014d38ee14cf46b58d1f6983f952bab969206e73ad419dbb4a19da9f83306d2e',
     '0fc869fd0a6db4d9b0779fe0de8ed161188a1fb0853214a475fa774ee42d10ba',

@@ -72,6 +72,12 @@ describe('documents of AWS IoT Device Client', () => {
     expect(problemsOf(job(action, when('pi5')))).toEqual([
       'conditions[0].conditionKey: this device has model=pi4',
     ]);
+    const short = (...value: string[]): object => ({ conditions: [{ key: 'model', value }] });
+    expect(problemsOf(job(action, short('pi3', 'pi4')))).toEqual([]);
+    expect(problemsOf(job(action, short('pi5')))).toEqual(['conditions[0].key: this device has model=pi4']);
+    expect(problemsOf(job(action, { conditions: [{ value: ['pi4'] }] }))).toEqual([
+      'conditions[0].key: is missing',
+    ]);
   });
 
   test('what nobody knows is ignored', () => {
@@ -138,6 +144,10 @@ test('policy names the rule and the place', () => {
 
 describe('policy names the rule and the place in the document', () => {
   const command = { type: 'runCommand', input: { command: 'sh,-c,x' } };
+  const stockDownload = {
+    type: 'runHandler',
+    input: { handler: 'download-file.sh', args: ['https://example.com/f', '/srv/f'] },
+  };
   test.each<[string, object, object, string, string]>([
     [
       'allowedSteps',
@@ -230,12 +240,82 @@ describe('policy names the rule and the place in the document', () => {
       'input.path',
       'policy.deniedPaths forbids /etc (/etc/evenkeel)',
     ],
+    [
+      'allowedPaths of a stock handler',
+      { allowedPaths: ['/opt'] },
+      stockDownload,
+      'input.args',
+      'policy.allowedPaths does not allow /srv/f',
+    ],
+    [
+      'allowedHosts of a stock handler',
+      { allowedHosts: ['other'] },
+      stockDownload,
+      'input.args',
+      'policy.allowedHosts does not allow example.com',
+    ],
+    [
+      'requireSha256 of a stock handler',
+      { requireSha256: true },
+      stockDownload,
+      'sha256',
+      'policy.requireSha256: the download names no sha256',
+    ],
+    [
+      'allowedSteps of a stock handler',
+      { allowedSteps: ['writeFile'] },
+      stockDownload,
+      'input.handler',
+      'policy.allowedSteps does not allow downloadFile',
+    ],
+    [
+      'allowedSteps of a handler of its own',
+      { allowedSteps: ['writeFile'] },
+      { type: 'runHandler', input: { handler: 'own.sh' } },
+      'type',
+      'policy.allowedSteps does not allow runHandler',
+    ],
   ])('%s', (_, change, action, place, rule) => {
     const read = readDocument(job(action), FACTS);
     if (!read.ok) throw new Error('not read');
     const policy = { ...defaultConfig().policy, deniedPaths: [], ...change };
     expect(policyProblems(read.plan, policy)).toEqual([{ path: `steps[0].action.${place}`, rule }]);
     expect(policyProblems(read.plan, { ...policy, ...open })).toEqual([]);
+  });
+  test.each<[string, object, object, string, string]>([
+    [
+      'the path of a download',
+      { allowedPaths: ['/opt'] },
+      { operation: 'download-file.sh', args: ['https://example.com/f', '/srv/f'] },
+      'args',
+      'policy.allowedPaths does not allow /srv/f',
+    ],
+    [
+      'a handler',
+      { allowedHandlers: ['x'] },
+      { operation: 'own.sh' },
+      'operation',
+      'policy.allowedHandlers does not allow own.sh',
+    ],
+    [
+      'the directory of a handler',
+      { allowedHandlers: ['own.sh'] },
+      { operation: 'own.sh', path: '/home/x' },
+      'path',
+      'policy.allowedHandlers allows none of another directory, such as /home/x',
+    ],
+    [
+      'a type',
+      { allowedSteps: ['writeFile'] },
+      { operation: 'reboot.sh' },
+      'operation',
+      'policy.allowedSteps does not allow reboot',
+    ],
+  ])('in the form before 1.0, where there is no input: %s', (_, change, document, place, rule) => {
+    const read = readDocument(document, FACTS);
+    if (!read.ok) throw new Error('not read');
+    const policy = { ...defaultConfig().policy, deniedPaths: [], ...change };
+    expect(policyProblems(read.plan, policy)).toEqual([{ path: place, rule }]);
   });
   const open = {
     ...{ allowedSteps: [], allowedCommands: [], allowedUsers: [], allowedHandlers: [], allowedHosts: [] },
