@@ -68,7 +68,9 @@ function stockDownload(action: Action, args: readonly string[], at: Fields): Pla
     return at.wrong('args', 'the first must be an https URL');
   const target = to.endsWith('/') ? posix.join(to, nameIn(from)) : to;
   const reason = pathProblem(target);
-  return reason === undefined ? download(action, from, target) : at.wrong('args', `the second ${reason}`);
+  if (reason !== undefined) return at.wrong('args', `the second ${reason}`);
+  const { sha256 } = action.said;
+  return { ...download(action, from, target), ...(sha256 !== undefined && { sha256 }) };
 }
 
 /** What wget would call the file (man 1 wget); a query may hold a signature. */

@@ -26,7 +26,8 @@ export const resuming: Effect = {
       const { phase, process, undoProcess } = known;
       if (process && phase === 'attempting') await tools.processes.fence(process, tools.limits.graceMs);
       if (undoProcess && phase === 'undoing') await tools.processes.fence(undoProcess, tools.limits.graceMs);
-      if (hasRestartedDevice(plan.steps[step], known, tools.bootId)) {
+      // On the way back it is undone, whether it came to its end or not.
+      if (progress.direction === 'forward' && hasRestartedDevice(plan.steps[step], known, tools.bootId)) {
         found.push({ type: 'done', step, after: await tools.attachStep(`after-${step}`, { resources: [] }) });
       } else if (phase === 'attempting') {
         found.push({ type: 'interrupted', step, reason: 'the agent stopped while it ran' });

@@ -319,7 +319,7 @@ describe('policy names the rule and the place in the document', () => {
   });
   const open = {
     ...{ allowedSteps: [], allowedCommands: [], allowedUsers: [], allowedHandlers: [], allowedHosts: [] },
-    ...{ allowedPaths: [], deniedPaths: [] },
+    ...{ allowedPaths: [], deniedPaths: [], requireSha256: false },
   };
 
   test('and a host below an allowed one is allowed', () => {

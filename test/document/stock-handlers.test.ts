@@ -39,6 +39,15 @@ test('download-file.sh is a download', () => {
   });
 });
 
+test('a sha256 that the document adds to it is the one of the download', () => {
+  const sha256 = 'a'.repeat(64);
+  const input = { handler: 'download-file.sh', args: ['https://h/f', '/opt/f'] };
+  const action = { name: 'x', type: 'runHandler', input, sha256 };
+  expect(readDocument({ version: '1.0', steps: [{ action }] }, {})).toMatchObject({
+    plan: { steps: [{ type: 'downloadFile', sha256 }] },
+  });
+});
+
 test('reboot.sh ends the boot in its place, shutdown.sh behind the commit', () => {
   expect(read({ handler: 'reboot.sh', path: '' })).toMatchObject({
     ok: true,
