@@ -102,6 +102,7 @@ export function stepSettings({ steps, policy }: Config): StepSettings {
     ...(steps.memoryMegabytesMax !== undefined && { memoryBytesMax: steps.memoryMegabytesMax * MEGABYTE }),
     ...(steps.tasksMax !== undefined && { tasksMax: steps.tasksMax }),
     noNewPrivileges: steps.noNewPrivileges,
+    dpkgWaitMs: steps.dpkgWaitSeconds * 1000,
     graceMs: steps.graceSeconds * SECOND_MS,
     outputBytesMax: steps.outputBytesMax,
     treeEntriesMax: steps.treeEntriesMax,

@@ -223,6 +223,9 @@ export const configSchema = z.strictObject({
         .max(1_048_576)
         .default(16_384)
         .describe('Kept of stdout and of stderr.'),
+      dpkgWaitSeconds: seconds(1, 86_400)
+        .default(1800)
+        .describe('How long a run of dpkg is waited for at least, before it is taken to hang.'),
       treeEntriesMax: z
         .number()
         .int()

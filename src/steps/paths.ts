@@ -1,4 +1,5 @@
 import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { namesOf, type PlanStep, type ResourceId, resourceOf, worseGrade } from '../document/plan.ts';
 import type { Disk, DiskStat } from '../host/disk.ts';
@@ -63,6 +64,8 @@ export async function surveyPaths(step: PlanStep, context: StepContext): Promise
         );
         if (split.length > 0) grade = worseGrade(grade, 'bestEffort');
       });
+      const fixed = await readOnlyParent(path, context);
+      if (fixed !== undefined) problems.push({ kind: 'never', path: step.path, reason: fixed });
     } catch (error) {
       if (!(error instanceof UnsafePath || error instanceof NotCopyable)) throw error;
       problems.push({ kind: 'never', path: step.path, reason: `${path}: ${error.message}` });
@@ -134,6 +137,15 @@ async function copyAtRest(
     }
     throw new NotCopyable(`${path} does not come to rest`);
   });
+}
+
+/** File steps and undos are the agent's own work: a sandbox around it (`ProtectSystem=`) would stop both. */
+async function readOnlyParent(path: string, { disk }: StepContext): Promise<string | undefined> {
+  const parent = await existingParent(disk, path);
+  const refused = await access(parent, constants.W_OK).catch((error: unknown) => error);
+  return (refused as NodeJS.ErrnoException | undefined)?.code === 'EROFS'
+    ? `${path}: ${parent} is read-only for this agent`
+    : undefined;
 }
 
 /** The nearest directory above `path` that is there. */

@@ -99,6 +99,8 @@ export interface StepSettings {
   tasksMax?: number;
   /** Programs under `runAsUser` gain no rights by setuid programs. */
   noNewPrivileges?: boolean;
+  /** A run of dpkg is waited for at least so long, whatever the step's own limit is. */
+  dpkgWaitMs?: number;
   /** Of one before-image that is a tree. */
   treeEntriesMax: number;
   treeBytesMax: number;

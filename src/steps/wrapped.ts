@@ -59,7 +59,12 @@ async function runScript(
     // It has dpkg in it, which is not interrupted.
     ...('packages' in step && { unbrokenOutput: packageFiles(step.index, context).output }),
   };
-  const limited = { ...step, ...(stderrLinesMax !== undefined && { stderrLinesMax }) };
+  // Also a site's script has dpkg's own time.
+  const timeoutSeconds = Math.max(
+    step.timeoutSeconds,
+    'packages' in step ? (context.settings.dpkgWaitMs ?? 0) / 1000 : 0,
+  );
+  const limited = { ...step, timeoutSeconds, ...(stderrLinesMax !== undefined && { stderrLinesMax }) };
   const done = await runProgram(limited, program, before, attempt, context, signal);
   if (done.result !== 'ok') return done;
   if (step.endsBoot) return await bootEnds(step, context, signal);

@@ -144,6 +144,23 @@ describe('what an undo cannot do is said by the survey', () => {
       await run('umount', [bench.path('mounted')]);
     }
   });
+
+  test('what this agent cannot write, as under ProtectSystem=', { skip: !isRoot }, async (context) => {
+    await fs.mkdir(bench.path('mounted'));
+    const mounted = await run('mount', ['-t', 'tmpfs', '-o', 'ro', 'none', bench.path('mounted')]).then(
+      () => true,
+      () => false,
+    );
+    if (!mounted) context.skip('nothing can be mounted here');
+    try {
+      for (const path of [bench.path('mounted/file'), bench.path('mounted/not/there')]) {
+        const { problems } = await bench.survey(command('true', path));
+        expect(problems[0]?.reason).toContain(`${bench.path('mounted')} is read-only for this agent`);
+      }
+    } finally {
+      await run('umount', [bench.path('mounted')]);
+    }
+  });
 });
 
 describe('an image is bounded', () => {

@@ -26,6 +26,8 @@ export interface DebianRoot {
   inside: readonly string[];
   sh(script: string): Promise<string>;
   publish(...packages: readonly TestPackage[]): Promise<void>;
+  /** apt has not heard of them yet. */
+  publishUnseen(...packages: readonly TestPackage[]): Promise<void>;
   unpublish(name: string, version: string): Promise<void>;
   /** The package database, and everything in /etc and /srv, as lines. */
   world(): Promise<string[]>;
@@ -36,6 +38,9 @@ export interface TestPackage {
   name: string;
   version: string;
   depends?: string;
+  /** `all`, unless it is said. */
+  architecture?: string;
+  multiArch?: 'same';
   /** By path; conffiles where they lie in /etc. */
   files?: Record<string, string>;
   scripts?: Partial<Record<'preinst' | 'postinst' | 'prerm' | 'postrm', string>>;
@@ -123,6 +128,10 @@ export async function createDebianRoot(): Promise<DebianRoot> {
       for (const one of packages) await buildPackage(one, repository);
       await index();
     },
+    async publishUnseen(...packages) {
+      for (const one of packages) await buildPackage(one, repository);
+      await writeIndex(repository);
+    },
     async unpublish(name, version) {
       await fs.rm(join(repository, `${name}_${version}_all.deb`));
       await index();
@@ -144,7 +153,7 @@ async function endHolder(holder: ChildProcess): Promise<void> {
 
 /** Builds the `.deb` of a package into a directory. */
 export async function buildPackage(
-  { name, version, depends, files = {}, scripts = {} }: TestPackage,
+  { name, version, depends, architecture = 'all', multiArch, files = {}, scripts = {} }: TestPackage,
   into: string,
 ): Promise<void> {
   const tree = await fs.mkdtemp('/var/tmp/evenkeel-package-');
@@ -157,7 +166,8 @@ export async function buildPackage(
   const control = [
     `Package: ${name}`,
     `Version: ${version}`,
-    'Architecture: all',
+    `Architecture: ${architecture}`,
+    ...(multiArch === undefined ? [] : [`Multi-Arch: ${multiArch}`]),
     'Maintainer: Test <test@example.org>',
     ...(depends === undefined ? [] : [`Depends: ${depends}`]),
     `Description: ${name} of a test`,
@@ -173,7 +183,7 @@ export async function buildPackage(
     '-Znone',
     '--build',
     tree,
-    join(into, `${name}_${version}_all.deb`),
+    join(into, `${name}_${version}_${architecture}.deb`),
   ]);
   await fs.rm(tree, { recursive: true });
 }

@@ -39,6 +39,7 @@ let devices = 0;
 export async function createPackageDevice(
   simulator: Simulator,
   policy: Record<string, string> = {},
+  dpkgWaitSeconds = 1800,
 ): Promise<PackageDevice> {
   devices += 1;
   const thing = `debian-${process.pid}-${devices}`;
@@ -52,7 +53,7 @@ export async function createPackageDevice(
     connection: { url: simulator.mqttUrl, backoffFirstSeconds: 0.05, backoffMaxSeconds: 0.5 },
     state: { directory: state },
     jobs: { queueRetrySeconds: 1, heartbeatSeconds: 5 },
-    steps: { graceSeconds: 1 },
+    steps: { graceSeconds: 1, dpkgWaitSeconds },
     undo: { retrySeconds: 0 },
     policy,
   };

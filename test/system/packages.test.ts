@@ -23,6 +23,8 @@ const app = (version: string, more: Partial<TestPackage> = {}): TestPackage => (
   ...more,
 });
 const LIBRARY: TestPackage = { name: 'library', version: '2.0', files: { '/srv/library/it': 'a library\n' } };
+/** For a maintainer script that hangs. */
+const DPKG_WAIT_SECONDS = 5;
 const INSTALL = { name: 'install', type: 'installPackages', input: { packages: 'app' } };
 
 let simulator: Simulator;
@@ -266,6 +268,78 @@ describe.skipIf(!hasDebianRoot)('packages', { timeout: 240_000 }, () => {
     // What app 1.0 shipped in the conffile that was changed is not known any more.
     const known = (lines: string[]) => lines.map((line) => line.replace(/(app\.conf) [0-9a-f]{32}/, '$1'));
     expectSame(known(await device.world()), known(before));
+  });
+});
+
+describe.skipIf(!hasDebianRoot)('packages in the field', { timeout: 240_000 }, () => {
+  beforeEach(async () => {
+    device = await createPackageDevice(simulator, {}, DPKG_WAIT_SECONDS);
+    await device.publish(app('1.0'), app('2.0'), LIBRARY);
+    await device.sh('apt-get install -y app=1.0');
+  });
+  afterEach(() => device.end());
+
+  test('lists that have grown stale are fetched anew where the document says so', async () => {
+    await device.publishUnseen(app('2.1'));
+    await device.sh(`rm ${device.marker('repository')}/app_2.0_all.deb`);
+    await expect(device.sh('cd /tmp && apt-get download app')).rejects.toThrow(/app_2\.0_all\.deb/);
+    const before = await device.world();
+    device.createJob({ ...INSTALL, input: { packages: 'app', update: true } }, waiting('later'));
+    await device.start();
+    await device.mark('later');
+    expect(await device.sh('cat /srv/app/version')).toBe('2.1\n');
+    device.cancel();
+    await device.closed();
+    expectSame(await device.world(), before);
+  });
+
+  test('a maintainer script that hangs is ended when its time is over, and undone', async () => {
+    await device.publish(app('3.0', { depends: 'library', scripts: { postinst: 'sleep 600' } }));
+    const before = await device.world();
+    device.createJob({ ...INSTALL, timeoutSeconds: 1 });
+    await device.start();
+    await device.closed();
+    expect(device.status()).toBe('FAILED');
+    expectSame(await device.world(), before);
+    expect(device.receipt() ?? { verified: true }).toMatchObject({ verified: true });
+  });
+
+  test('a package of another architecture comes and goes beside the one of this machine', async () => {
+    const native = (await device.sh('dpkg --print-architecture')).trim();
+    const foreign = native === 'arm64' ? 'amd64' : 'arm64';
+    const both = { ...LIBRARY, name: 'shared', multiArch: 'same' as const };
+    await device.sh(`dpkg --add-architecture ${foreign}`);
+    await device.publish({ ...both, architecture: native }, { ...both, architecture: foreign });
+    await device.sh('apt-get install -y shared');
+    const before = await device.world();
+    const install = { ...INSTALL, input: { packages: `shared:${foreign}` } };
+    const remove = {
+      name: 'remove',
+      type: 'removePackages',
+      input: { packages: [`shared:${native}`], purge: true },
+    };
+    device.createJob(install, remove, waiting('later'));
+    await device.start();
+    await device.mark('later');
+    expect(await device.sh("dpkg-query -W -f '${Architecture} ${db:Status-Status}\\n' shared")).toBe(
+      `${foreign} installed\n`,
+    );
+    device.cancel();
+    await device.closed();
+    expectSame(await device.world(), before);
+    expect(device.receipt()).toMatchObject({ outcome: 'rolledBack', deviceState: 'old', verified: true });
+  });
+
+  test('an empty directory that was there stays when the package that has it goes', async () => {
+    await device.sh('mkdir -p -m 750 /srv/empty/deeper; chown 1:1 /srv/empty');
+    await device.publish(app('3.0', { files: { '/srv/empty/deeper/file': 'x' } }));
+    const before = await device.world();
+    device.createJob({ ...INSTALL, input: { packages: 'app=3.0' } }, waiting('later'));
+    await device.start();
+    await device.mark('later');
+    device.cancel();
+    await device.closed();
+    expectSame(await device.world(), before);
   });
 });
 

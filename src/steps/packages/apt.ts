@@ -53,9 +53,8 @@ const ENVIRONMENT = {
 };
 
 const QUESTION_MS = 300_000;
+const DPKG_WAIT_MS = 1_800_000;
 const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
-/** A run of dpkg is waited for at least so long, and ended only then: something in it hangs. */
-const TRANSACTION_MS_MIN = 1_800_000;
 const TRANSACTION_OUTPUT_BYTES = 64 * 1024;
 const IDENTITY_BYTES_MAX = 65_536;
 const LOCK_LOOK_MS = 1000;
@@ -98,7 +97,8 @@ export async function change(argv: readonly string[], work: Work): Promise<Said>
   };
   const spec: ProcessSpec = {
     ...specOf(argv),
-    timeoutMs: Math.max(limitMs, TRANSACTION_MS_MIN),
+    // Ended only then: something in it hangs.
+    timeoutMs: Math.max(limitMs, context.settings.dpkgWaitMs ?? DPKG_WAIT_MS),
     outputBytesMax: TRANSACTION_OUTPUT_BYTES,
     unbroken: { outputPath: files.output },
   };
