@@ -150,6 +150,7 @@ async function furnish(
   const config = {
     thing,
     connection: { url, backoffFirstSeconds: 0.05, backoffMaxSeconds: 0.5 },
+    jobs: { requestTimeoutSeconds: 2 },
     steps: { graceSeconds: 1 },
     undo: { retrySeconds: 0 },
     policy: { allowHttp: true },
