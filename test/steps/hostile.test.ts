@@ -96,7 +96,9 @@ describe('a path that leads elsewhere is REJECTED in every field', () => {
     `file://${bench.path('allowed')}`,
   ];
   test.each(Object.keys(PATH_FIELDS))('%s', async (field) => {
-    for (const path of hostile()) {
+    // For this one a slash at the end says that it is a directory.
+    const taken = field === 'download-file.sh' ? [`${bench.path('allowed')}/x/`] : [];
+    for (const path of hostile().filter((one) => !taken.includes(one))) {
       const admission = await admitted(PATH_FIELDS[field]?.(path));
       expect({ path, kind: admission.kind }).toEqual({ path, kind: 'refused' });
       if (admission.kind === 'refused') expect(admission.reason).toMatch(/^(steps\[0\]\.action|steps)/);
@@ -122,6 +124,11 @@ describe('what no document should be is REJECTED, and nothing throws', () => {
     ['a handler with a path', () => one('runHandler', { handler: '../../outside/passwd' })],
     ['a handler that is hidden', () => one('runHandler', { handler: '.profile' })],
     ['a handler that is an option', () => one('runHandler', { handler: '-c' })],
+    [
+      'a handler of a directory that is relative',
+      () => one('runHandler', { handler: 'true', path: '../../bin' }),
+    ],
+    ['a handler of a directory with NUL', () => one('runHandler', { handler: 'true', path: '/bin\0/x' })],
     ['a handler that is not there', () => one('runHandler', { handler: 'missing.sh' })],
     [
       'a user that does not exist',
@@ -190,6 +197,20 @@ describe('arguments are arguments, and names are names', () => {
     const left = (lines: string[]): string[] => lines.map((line) => line.replace(/ (40\d+ \S+) \d+$/, ' $1'));
     expect(left(await bench.tree())).toEqual(left(old));
   });
+});
+
+test('a handler of a directory that others can write is REJECTED, stock or not', async () => {
+  const directory = bench.path('anybody');
+  await fs.mkdir(directory);
+  await fs.chmod(directory, 0o777);
+  for (const handler of ['own.sh', 'install-packages.sh', 'reboot.sh', 'echo']) {
+    await fs.writeFile(join(directory, handler), '#!/bin/sh\n', { mode: 0o755 });
+    const document = one('runHandler', { handler, args: ['x'], path: directory });
+    expect(await admitted(document, { allowedPaths: [] })).toMatchObject({
+      kind: 'refused',
+      reason: expect.stringContaining('must not be writable') as string,
+    });
+  }
 });
 
 test('output without end is drained, bounded, and ends with the step', { timeout: 60_000 }, async () => {
