@@ -18,7 +18,13 @@ export interface Broker {
 }
 
 /** A broker with this takes only clients that show a certificate, and lets each touch `$aws/things/ITS-NAME/#` alone. */
-export type BrokerTls = TlsFiles & { caFile: string; certFile: string; keyFile: string };
+export type BrokerTls = TlsFiles & {
+  caFile: string;
+  certFile: string;
+  keyFile: string;
+  /** More lines of Mosquitto's acl_file. */
+  acl?: readonly string[];
+};
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -52,7 +58,8 @@ export async function mosquitto(
   } else if (tls === undefined) lines.push('allow_anonymous true');
   if (tls !== undefined) {
     const service = `user ${SIMULATOR}\ntopic readwrite $aws/#`;
-    await writeFile(acl, `${service}\npattern readwrite $aws/things/%u/#\n`, { mode: 0o600 });
+    const rules = [service, 'pattern readwrite $aws/things/%u/#', ...(tls.acl ?? [])];
+    await writeFile(acl, `${rules.join('\n')}\n`, { mode: 0o600 });
     lines.push(`acl_file ${acl}`, 'require_certificate true', 'use_identity_as_username true');
     lines.push(`cafile ${tls.caFile}`, `certfile ${tls.certFile}`, `keyfile ${tls.keyFile}`);
   }
