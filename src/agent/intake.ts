@@ -24,7 +24,7 @@ export async function takeIn(
   const { settings, disk, clock } = deps;
   const key = keyOf(identity);
   const stored = {
-    plan: withoutUrlQueries(plan),
+    plan: withoutPresigned(plan),
     document: withoutUrlQueries(execution.jobDocument),
   };
   const { directory, planSha256 } = await createExecutionDirectory(disk, settings.stateDirectory, identity, {
@@ -49,6 +49,14 @@ export async function takeIn(
   if (progress.planSha256 !== planSha256)
     throw new Error(`internal error: the new journal ${key} names another plan`);
   return { key, directory, journal: opened.journal, progress, stored, life: 'new' };
+}
+
+/** The URLs of downloads, which are asked for anew; a command with a URL in it must run as it was written. */
+function withoutPresigned(plan: Plan): Plan {
+  const steps = plan.steps.map((step) =>
+    'urlHasQuery' in step ? { ...step, url: withoutUrlQueries(step.url) } : step,
+  );
+  return { ...plan, steps };
 }
 
 function blocksFor(plan: Plan): number {
