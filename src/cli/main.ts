@@ -5,6 +5,7 @@ import { addLocalCommands } from './local-commands.ts';
 import type { RehearseOptions } from './rehearse/rehearse.ts';
 import type { ShowOptions } from './show.ts';
 import { addSimulateCommand } from './simulate-command.ts';
+import type { SupportOptions } from './support/support.ts';
 import { packageVersion } from './version.ts';
 
 const CONFIG = ['-c, --config <file>', 'configuration; every key has a default'] as const;
@@ -110,6 +111,20 @@ program
   .action(async (options: { config?: string; json?: boolean; write?: boolean }) =>
     (await import('./doctor/doctor.ts')).doctor(options),
   );
+
+program
+  .command('bundle')
+  .description(
+    'collect configuration, journals, findings and logs for support in one archive, without secrets',
+  )
+  .option(...CONFIG)
+  .option(...JSON_OUT)
+  .option('-o, --output <file>', 'the archive; by default a name of thing and time, here')
+  .addHelpText(
+    'after',
+    '\nExit code: 0 where it is written, else 1. At most 16 MB before compression, newest jobs first.',
+  )
+  .action(async (options: SupportOptions) => (await import('./support/support.ts')).support(options));
 
 program
   .command('policy')
