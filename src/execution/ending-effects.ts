@@ -21,7 +21,7 @@ export const settling: Effect = {
     const settled = new Set<ResourceId>();
     for (const step of plan.steps) {
       const image = before.get(step.index);
-      if (progress.steps[step.index]?.phase !== 'undone' || !image) continue;
+      if (progress.steps[step.index]?.phase !== 'undone' || !image || image.leftOut) continue;
       const outcome = await tools.stepTypeOf(step).settle?.(step, image, tools.context, settled);
       if (outcome?.result === 'failed')
         tools.log.warn({ step: step.index + 1, reason: outcome.reason }, 'cannot settle');
@@ -73,7 +73,7 @@ export const finishing: Effect = {
     for (const step of plan.steps) {
       const image = before.get(step.index);
       const type = tools.stepTypeOf(step);
-      if (!image || !type.finish || step.finishEndsBoot) continue;
+      if (!image || image.leftOut || !type.finish || step.finishEndsBoot) continue;
       let outcome: UndoOutcome = { result: 'failed', reason: 'not tried' };
       for (let tried = 0; tried < tools.limits.finishAttemptsMax && outcome.result !== 'ok'; tried += 1) {
         outcome = await type.finish(step, image, tools.context);

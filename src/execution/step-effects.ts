@@ -86,6 +86,8 @@ export const preparing: Effect = {
     const prepared = await tools.stepTypeOf(planned).prepare(planned, tools.context, signal);
     // Whatever stopped it is decided upon next.
     if (!prepared.ok && signal.aborted) return { records: [] };
+    if (!prepared.ok && planned.ignoreFailure && !planned.pivot)
+      return { records: await leaveOut(step, prepared.reason, tools) };
     if (!prepared.ok) return { records: [], failure: { by: 'step', step, reason: prepared.reason } };
     const holders = await fingerprintsOf(holdersOf(plan, prepared.before), tools);
     const image: Before = { ...prepared.before, ...(holders.length > 0 && { holders }) };
@@ -93,6 +95,18 @@ export const preparing: Effect = {
     return { records: await tools.put({ type: 'ready', step, before }) };
   },
 };
+
+/** A step whose failure does not fail the job failed before it could touch anything. */
+async function leaveOut(step: number, ignored: string, tools: EffectTools): Promise<EffectOutput['records']> {
+  const image: Before = { resources: [], leftOut: true };
+  const before = await tools.attachStep(`before-${step}`, image as never);
+  const after = await tools.attachStep(`after-${step}`, { resources: [] });
+  return await tools.put(
+    { type: 'ready', step, before },
+    { type: 'attempt', step, attempt: 1, bootId: tools.bootId },
+    { type: 'done', step, after, ignored },
+  );
+}
 
 /** I4: the intent is durable before the step may touch anything; `done` is written after its effects are durable. */
 export const attempting: Effect = {
@@ -256,6 +270,7 @@ async function undoWithin(
   const images = await tools.images(progress);
   const before = images.before.get(step);
   if (!before) return { result: 'failed', reason: 'its before-image is lost' };
+  if (before.leftOut) return { result: 'ok', kept: [] };
   if (progress.cause?.by === 'foreign') {
     const strange = await notAsLeft(planned, before, images.after.get(step), tools);
     if (strange !== undefined) return { result: 'failed', reason: strange };

@@ -128,6 +128,8 @@ export interface Before {
   resources: readonly { id: ResourceId; fingerprint: Fingerprint; image: Json }[];
   /** What holds resources of this step and is touched by another one: compared at the end, undone there. */
   holders?: readonly { id: ResourceId; fingerprint: Fingerprint }[];
+  /** It could not be had, and the step, whose failure does not matter, was not begun: there is nothing to undo. */
+  leftOut?: true;
 }
 
 export interface After {

@@ -104,6 +104,7 @@ const PLANS: Record<string, Plan> = {
     step(1, { pivot: true, idempotent: true }),
     step(2, { idempotent: true }),
   ),
+  'a step whose failure does not matter': planOf(step(0), step(1, { ignoreFailure: true }), step(2)),
   'a step without an undo': planOf(step(0), step(1, { grade: 'none' })),
   'a shutdown at the end': planOf(step(0), step(1, { finishEndsBoot: true })),
   'a restart of the device in the middle': planOf(step(0), step(1, { endsBoot: true }), step(2)),

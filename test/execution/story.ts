@@ -122,6 +122,15 @@ export function outputsOf(name: EffectName, situation: Situation): EffectOutput[
     case 'preparing':
       return [
         wrote({ type: 'ready', step: at, before: BEFORE }),
+        ...(situation.plan.steps[at]?.ignoreFailure === true
+          ? [
+              wrote(
+                { type: 'ready', step: at, before: BEFORE },
+                { type: 'attempt', step: at, attempt: 1, bootId: 'boot-1' },
+                { type: 'done', step: at, after: BEFORE, ignored: 'no image' },
+              ),
+            ]
+          : []),
         { records: [], failure: { by: 'step', step: at, reason: 'no image' } },
       ];
     case 'fencing':
