@@ -206,34 +206,34 @@ describe.skipIf(why !== undefined)(
       expect(status('changed')).toBe('FAILED');
       expect(await fs.readFile(join(device.machine.root, 'srv/stopped'), 'utf8')).toBe(' app\n');
       expect((await device.world()).get('service app')).toBe('active');
+    });
 
-      test('an install-packages.sh that the site has changed runs, and the packages go again', {
-        timeout: LIMIT_MS,
-      }, async () => {
-        await install(['first-tool']);
-        const script = join(device.machine.root, 'etc/evenkeel/handlers/install-packages.sh');
-        const text =
-          '#!/bin/sh\nset -e\nuser=$1; shift\napt-get install -y --no-install-recommends $@\necho "$@" > /srv/installed\n';
-        await fs.writeFile(script, text, { mode: 0o700 });
-        const before = await device.world();
-        const steps = [
-          {
-            name: 'install',
-            type: 'runHandler',
-            input: { handler: 'install-packages.sh', args: ['second-tool'] },
-          },
-          { name: 'fail', type: 'check', input: { command: 'false' }, timeoutSeconds: 1 },
-        ].map((action) => ({ action }));
-        const document = JSON.stringify({ version: '1.0', steps });
-        simulator.service.createJob({ jobId: 'own-install', targets: [thingArn(device.thing)], document });
-        await device.closed('own-install');
-        expect(status('own-install')).toBe('FAILED');
-        // What the script does besides, nobody has declared; the packages have an image.
-        expect(changes(before, await device.world())).toEqual([
-          '+ /srv/installed',
-          '+ content of /srv/installed',
-        ]);
-      });
+    test('an install-packages.sh that the site has changed runs, and the packages go again', {
+      timeout: LIMIT_MS,
+    }, async () => {
+      await install(['first-tool']);
+      const script = join(device.machine.root, 'etc/evenkeel/handlers/install-packages.sh');
+      const text =
+        '#!/bin/sh\nset -e\nuser=$1; shift\napt-get install -y --no-install-recommends $@\necho "$@" > /srv/installed\n';
+      await fs.writeFile(script, text, { mode: 0o700 });
+      const before = await device.world();
+      const steps = [
+        {
+          name: 'install',
+          type: 'runHandler',
+          input: { handler: 'install-packages.sh', args: ['second-tool'] },
+        },
+        { name: 'fail', type: 'check', input: { command: 'false' }, timeoutSeconds: 1 },
+      ].map((action) => ({ action }));
+      const document = JSON.stringify({ version: '1.0', steps });
+      simulator.service.createJob({ jobId: 'own-install', targets: [thingArn(device.thing)], document });
+      await device.closed('own-install');
+      expect(status('own-install')).toBe('FAILED');
+      // What the script does besides, nobody has declared; the packages have an image.
+      expect(changes(before, await device.world())).toEqual([
+        '+ /srv/installed',
+        '+ content of /srv/installed',
+      ]);
     });
   },
 );
