@@ -81,6 +81,8 @@ export interface Agent {
   start(): void;
   /** SIGTERM: what is under way is finished or left to the next start; nothing is cancelled. */
   drain(): Promise<void>;
+  /** SIGHUP: ends as soon as no job is under way; what is goes on, and can still be cancelled. */
+  leave(): Promise<void>;
   /** Turns the running job back, where that is still possible; `jobId` says which one is meant. */
   cancel(reason: string, jobId?: string): Cancelled;
   /** No job is begun, and with `steps` no step, until it is allowed again or the time is over. */
@@ -133,6 +135,7 @@ class OneAtATime implements Agent {
   readonly #errands: Errands;
   readonly #halted = new AbortController();
   readonly #end = new AbortController();
+  #isDraining = false;
   #book: Book | undefined;
   #current: Current | undefined;
   /** How the job before this one ended, in a line. */
@@ -188,6 +191,7 @@ class OneAtATime implements Agent {
 
   async drain(): Promise<void> {
     const { clock, settings } = this.#deps;
+    this.#isDraining = true;
     this.#actor.send({ type: 'DRAIN' });
     this.#current?.execution.send({ type: 'DRAIN' });
     const halt = clock
@@ -199,6 +203,16 @@ class OneAtATime implements Agent {
       .catch(() => undefined);
     await this.done;
     await halt;
+    await this.#close();
+  }
+
+  async leave(): Promise<void> {
+    this.#actor.send({ type: 'DRAIN' });
+    await this.done;
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
     this.#inhibitor.close();
     this.#seeker.close();
     for (const { journal } of this.#book?.open.values() ?? []) await journal.close();
@@ -214,7 +228,7 @@ class OneAtATime implements Agent {
       return { ok: false, reason: `${jobId} does not run here; ${name} does` };
     }
     const { context } = this.#actor.getSnapshot();
-    if (context.draining) return { ok: false, reason: 'the agent is shutting down; ask it when it is back' };
+    if (this.#isDraining) return { ok: false, reason: 'the agent is shutting down; ask it when it is back' };
     const outlook = cancelOutlook(plan, current.written(), execution.move);
     if (outlook.kind === 'tooLate') return { ok: false, reason: `${name}: ${outlook.reason}` };
     this.#deps.onTurn?.(key);

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { CommandFailed } from './command-failed.ts';
 import { addLocalCommands } from './local-commands.ts';
@@ -8,7 +9,8 @@ import { addSimulateCommand } from './simulate-command.ts';
 import type { SupportOptions } from './support/support.ts';
 import { packageVersion } from './version.ts';
 
-const CONFIG = ['-c, --config <file>', 'configuration; every key has a default'] as const;
+const CONFIG_FILE = '/etc/evenkeel/evenkeel.yaml';
+const CONFIG = ['-c, --config <file>', `configuration; by default ${CONFIG_FILE}, where it is`] as const;
 const JSON_OUT = ['--json', 'print JSON'] as const;
 
 const READS =
@@ -16,7 +18,12 @@ const READS =
 
 const program = new Command('evenkeel')
   .description('An agent for AWS IoT Jobs that puts the device back when a job is cancelled')
-  .version(packageVersion());
+  .version(packageVersion())
+  .hook('preAction', (_, command) => {
+    const takesOne = command.options.some(({ long }) => long === '--config');
+    const wantsIt = takesOne && command.getOptionValue('config') === undefined && existsSync(CONFIG_FILE);
+    if (wantsIt) command.setOptionValueWithSource('config', CONFIG_FILE, 'default');
+  });
 
 program
   .command('run')
@@ -142,6 +149,14 @@ program
       claim?: boolean;
       fleet?: boolean;
     }) => (await import('./policy.ts')).policy(options),
+  );
+
+program
+  .command('before-removal', { hidden: true })
+  .option(...CONFIG)
+  .option('--force', 'turn an open job back first')
+  .action(async (options: { config?: string; force?: boolean }) =>
+    (await import('./removal.ts')).beforeRemoval(options),
   );
 
 try {

@@ -8,6 +8,7 @@ import { chooseProcesses, createProcesses } from '../host/choose-processes.ts';
 import { systemClock } from '../host/clock.ts';
 import { createLog } from '../host/log.ts';
 import { nodeDisk } from '../host/node-disk.ts';
+import { createNotifier } from '../host/notify.ts';
 import { createSystemd } from '../host/systemd.ts';
 import { createJobsClient } from '../jobs/client.ts';
 import { type ChannelDeps, shadowChannel, topicChannel } from '../receipts/channels.ts';
@@ -38,6 +39,7 @@ import {
 } from './settings.ts';
 import { openLibrary } from './story/library.ts';
 import { packageVersion } from './version.ts';
+import { keepTelling, statusText, watchedDisk } from './watchdog.ts';
 
 /**
  * `evenkeel run`: wires the agent to this machine, and owns the signals. Returns when drained by SIGTERM or SIGINT.
@@ -51,8 +53,23 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   let serve = (socket: Socket): void => void socket.destroy();
   const lock = await acquireStateLock(nodeDisk, stateDirectory, (socket) => serve(socket)).catch(asFailure);
   const rootLog = createLog(configured.logLevel);
+  const notifier = createNotifier();
+  const over = new AbortController();
+  const watched = watchedDisk(nodeDisk, systemClock);
+  let status = (): string => 'starts';
+  const answers = () => nodeDisk.room(stateDirectory);
+  const { waitMs: journalWaitMs } = watched;
+  void keepTelling(
+    { notifier, clock: systemClock, status: () => status(), answers, journalWaitMs },
+    over.signal,
+  );
   // Before anything that depends on the name of the thing.
-  if (wantsCertificate(configured)) await askForCertificate(configured, rootLog).catch(asFailure);
+  if (wantsCertificate(configured)) {
+    // It may take as long as there is no network, and nothing is to wait for that.
+    status = () => 'asks for a certificate of its own';
+    notifier.tell('READY=1');
+    await askForCertificate(configured, rootLog).catch(asFailure);
+  }
   const config = withGivenThing(configured);
   const settings = agentSettings(config, configPath);
   const log = rootLog.child({ thing: config.thing });
@@ -118,7 +135,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     jobs,
     outbox,
     drainOutbox: delivery.look,
-    disk: nodeDisk,
+    disk: watched.disk,
     clock: systemClock,
     processes,
     systemd,
@@ -180,9 +197,15 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     if (draining) return;
     draining = true;
     log.info({ signal }, 'draining');
+    notifier.tell('STOPPING=1');
     agent.drain().catch(() => undefined);
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, drain);
+  // Another version was installed, or another configuration: systemd starts it when no job is in the middle.
+  process.on('SIGHUP', () => {
+    log.info({}, 'leaving at the next edge');
+    agent.leave().catch(() => undefined);
+  });
   const life = await beginLife(
     { disk: nodeDisk, stateDirectory: settings.stateDirectory, log },
     { bootId: boot, uptimeMs: await uptimeMs() },
@@ -191,6 +214,8 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
   watchLife(life, transport, systemClock, HEALTHY_AFTER_MS);
   agent.start();
   transport.start(life.connectWithinMs);
+  status = () => statusText(agent.status());
+  notifier.tell('READY=1');
   const { url, transport: library } = config.connection;
   log.info(
     { version: packageVersion(), mode: config.mode, url, transport: library, processes: chosen.kind },
@@ -204,6 +229,7 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     if (error instanceof JournalFailed) process.kill(process.pid, 'SIGKILL');
     process.exit(1);
   }
+  over.abort();
   delivery.close();
   jobs.close();
   await transport.close();

@@ -53,8 +53,14 @@ const INSIDE_ENV = [
 
 let machines = 0;
 
-/** A booted machine; the project lies in it where it lies here, and `evenkeel` is in its PATH. */
-export async function createBootedMachine(suite: Suite): Promise<BootedMachine> {
+/**
+ * A booted machine; the project lies in it where it lies here, and `evenkeel` is installed from there. `bare` leaves
+ * that out, and `prepare` changes its root before the first boot.
+ */
+export async function createBootedMachine(
+  suite: Suite,
+  options: { bare?: boolean; prepare?(root: string): Promise<void> } = {},
+): Promise<BootedMachine> {
   machines += 1;
   const name = `evenkeel-${process.pid}-${machines}`;
   const root = join('/var/tmp', name);
@@ -148,6 +154,8 @@ export async function createBootedMachine(suite: Suite): Promise<BootedMachine> 
   };
   try {
     await furnish(root);
+    if (options.bare !== true) await installFromHere(root);
+    await options.prepare?.(root);
     await machine.start();
     return machine;
   } catch (error) {
@@ -187,6 +195,15 @@ async function furnish(root: string): Promise<void> {
     await fs.rm(link, { force: true });
     await fs.symlink('/dev/null', link);
   }
+}
+
+/** As the package does, with links to what is built here. */
+async function installFromHere(root: string): Promise<void> {
+  const home = join(root, 'usr/lib/evenkeel');
+  await fs.mkdir(home, { recursive: true });
+  await fs.copyFile(join(PROJECT, 'systemd/notify-launcher'), join(home, 'notify-launcher'));
+  await fs.symlink(join(PROJECT, 'dist'), join(home, 'dist'));
+  await fs.symlink('/usr/local/bin/node', join(root, 'usr/bin/node'));
   const wrapper = `#!/bin/sh\nexec /usr/local/bin/node ${PROJECT}/dist/cli/main.js "$@"\n`;
   await fs.writeFile(join(root, 'usr/bin/evenkeel'), wrapper, { mode: 0o755 });
   await fs.copyFile(
