@@ -203,16 +203,16 @@ class OneAtATime implements Agent {
       .catch(() => undefined);
     await this.done;
     await halt;
-    await this.#close();
+    await this.#closeAll();
   }
 
   async leave(): Promise<void> {
     this.#actor.send({ type: 'DRAIN' });
     await this.done;
-    await this.#close();
+    await this.#closeAll();
   }
 
-  async #close(): Promise<void> {
+  async #closeAll(): Promise<void> {
     this.#inhibitor.close();
     this.#seeker.close();
     for (const { journal } of this.#book?.open.values() ?? []) await journal.close();

@@ -2,8 +2,8 @@ import { systemClock } from '../host/clock.ts';
 import { nodeDisk } from '../host/node-disk.ts';
 import { CommandFailed } from './command-failed.ts';
 import { askAgent } from './control/client.ts';
-import { readAll, type Told } from './history.ts';
 import { readConfig } from './settings.ts';
+import { readAll, type Told } from './story/journals.ts';
 
 /**
  * What the package asks before it is removed: with a job in the middle the device would stay half old and half new,
@@ -37,7 +37,7 @@ export async function beforeRemoval(options: { config?: string; force?: boolean 
 }
 
 async function openIn(directory: string): Promise<Told[]> {
-  return (await readAll(directory)).filter((told) => told.progress?.phase !== 'closed');
+  return (await readAll(nodeDisk, directory)).filter((told) => told.progress?.phase !== 'closed');
 }
 
 function isReadable({ wrong, newerFormat }: Told): boolean {
