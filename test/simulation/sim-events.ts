@@ -22,6 +22,7 @@ const KINDS = [
   'drain',
   'localCancel',
   'clockJump',
+  'stranger',
   // To the road.
   'linkCut',
   'linkCut',

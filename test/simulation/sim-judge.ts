@@ -7,7 +7,7 @@ import { TERMINAL } from '../../src/simulator/service/types.ts';
 import { executionKey } from '../../src/store/execution-directory.ts';
 import type { ForgetfulDisk } from '../support/forgetful-disk.ts';
 import type { MemoryProcesses } from '../support/memory-processes.ts';
-import type { JobScenario } from './relocated.ts';
+import type { HardScenario } from './harder.ts';
 import { type ExecutionName, type Fate, type SimCloud, THING } from './sim-cloud.ts';
 import { STATE } from './sim-device.ts';
 
@@ -70,7 +70,9 @@ export interface AtRest {
   config: Config;
   wrong: string[];
   when: string;
-  scenarioOf(name: ExecutionName): JobScenario;
+  /** Paths that somebody else has changed. */
+  tampered: ReadonlySet<string>;
+  scenarioOf(name: ExecutionName): HardScenario;
 }
 
 /** I1, I2, I6 and I8, when nothing moves any more: byte for byte, against what scenario and cloud say. */
@@ -80,6 +82,7 @@ export async function judgeRest({
   config,
   wrong,
   when,
+  tampered,
   scenarioOf,
 }: AtRest): Promise<void> {
   const life = forgetful.begin();
@@ -99,12 +102,23 @@ export async function judgeRest({
   const fates = cloud.fates();
   const keys = new Set(fates.map((name) => executionKey({ thing: THING, ...name })));
   for (const key of known.keys()) if (!keys.has(key)) complain(`a journal of no execution: ${key}`);
+  const homes = new Map<HardScenario, { isNew: boolean; ignored: string[] }>();
   for (const fate of fates) {
+    const scenario = scenarioOf(fate);
     const progress = known.get(executionKey({ thing: THING, ...fate }));
     const said = (text: string): void => complain(`${fate.jobId} (${shown(fate)}): ${text}`);
-    judgeDevice(scenarioOf(fate), forgetful, isNew(fate, progress, config), said);
-    judgeStory(fate, progress, scenarioOf(fate), said);
+    const ignored = [...tampered].filter((path) => path.startsWith(`${scenario.home}/`));
+    judgeStory(fate, progress, scenario, ignored.length > 0, said);
     if (progress && !isToldByItself(fate, progress)) judgeReceipt(fate, progress, cloud, said);
+    // With retries several executions are of one job, and the last word is that of the one that succeeded.
+    const home = homes.get(scenario) ?? { isNew: false, ignored };
+    home.isNew ||= isNew(fate, progress, config);
+    const items = progress?.verdict?.items ?? [];
+    if (ignored.length > 0) home.ignored.push(...items.map(({ id }) => id.replace(/^path:/, '')));
+    homes.set(scenario, home);
+  }
+  for (const [scenario, home] of homes) {
+    judgeDevice(scenario, forgetful, home, (text) => complain(`${scenario.home}: ${text}`));
   }
 }
 
@@ -114,6 +128,8 @@ const shown = ({ status, deleted, code }: Fate): string =>
 /** I2: SUCCEEDED and nothing else is new; the exceptions are those that policy allows after a vote. */
 function isNew({ status, deleted }: Fate, progress: Progress | undefined, config: Config): boolean {
   const commit = progress?.commit;
+  // Past the pivot it was finished forward.
+  if (commit === 'pivotPassed') return true;
   // Nobody could say any more that it was accepted, and policy says that doubt is no commit.
   if (isDoubtful(progress) && config.commit.inDoubt === 'rollBack') return false;
   if (deleted && commit === 'endedInDoubt') return config.commit.inDoubt === 'keep';
@@ -131,34 +147,43 @@ function isDoubtful(progress: Progress | undefined): boolean {
 }
 
 function judgeDevice(
-  scenario: JobScenario,
+  scenario: HardScenario,
   { files }: ForgetfulDisk,
-  wantNew: boolean,
+  { isNew, ignored }: { isNew: boolean; ignored: readonly string[] },
   said: (text: string) => void,
 ): void {
-  const found = scenario.list(files);
-  const wanted = wantNew ? scenario.new : scenario.old;
+  const within = ignored.map((path) => path.slice(scenario.home.length));
+  const counts = (line: string): boolean =>
+    !within.some((path) => new RegExp(`^${path}(/|\\s|$)`).test(line));
+  const found = scenario.list(files).filter(counts);
+  const wanted = (isNew ? scenario.new : scenario.old).filter(counts);
   const difference = [
     ...wanted.filter((line) => !found.includes(line)).map((line) => `  - ${line}`),
     ...found.filter((line) => !wanted.includes(line)).map((line) => `  + ${line}`),
   ];
-  if (difference.length > 0) said(`the device is not ${wantNew ? 'new' : 'old'}:\n${difference.join('\n')}`);
+  if (difference.length > 0) said(`the device is not ${isNew ? 'new' : 'old'}:\n${difference.join('\n')}`);
 }
 
 function judgeStory(
   { status, deleted, code }: Fate,
   progress: Progress | undefined,
-  { doomed }: JobScenario,
+  { doomed, hasPivot, hasFailingUndo }: HardScenario,
+  isTampered: boolean,
   said: (text: string) => void,
 ): void {
   if (!deleted && !TERMINAL.includes(status)) said('is not over');
   if (code === 'localStateLost' || code === 'journalCorrupt') said('the journal is not believed');
   if (!progress) return;
   const { verdict, cause, commit } = progress;
-  if (verdict && (verdict.outcome !== 'rolledBack' || !verdict.verified))
-    said(`the verdict is ${JSON.stringify(verdict)}`);
+  const allowed = [
+    'rolledBack',
+    ...(hasPivot || hasFailingUndo || isTampered ? ['notReversed'] : []),
+    ...(isTampered ? ['inconsistent'] : []),
+  ];
+  if (verdict && !allowed.includes(verdict.outcome)) said(`the verdict is ${JSON.stringify(verdict)}`);
+  if (commit === 'pivotPassed' && !hasPivot) said('no pivot was to be passed');
   const reason = cause && 'reason' in cause ? cause.reason : '';
-  if (/changed over a restart|not as the job's steps left it/.test(reason))
+  if (!isTampered && /changed over a restart|not as the job's steps left it/.test(reason))
     said(`an effect that was called done is gone: ${reason}`);
   if (doomed && commit !== undefined) said('a step must fail, and the job was committed');
 }

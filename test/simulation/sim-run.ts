@@ -1,10 +1,13 @@
+import { constants } from 'node:fs';
 import type { Config } from '../../src/config/config.ts';
 import { ownUser } from '../../src/host/users.ts';
-import { thingArn } from '../../src/simulator/service/jobs-service.ts';
+import { type RetryConfig, thingArn } from '../../src/simulator/service/jobs-service.ts';
 import { createForgetfulDisk, type Fault, type Operation } from '../support/forgetful-disk.ts';
 import { createMemoryProcesses } from '../support/memory-processes.ts';
 import { type Random, randomFrom } from '../support/random.ts';
-import { type JobScenario, relocatedScenario } from './relocated.ts';
+import { type HardScenario, harder } from './harder.ts';
+import { relocatedScenario } from './relocated.ts';
+import { REPAIR_HOME, repairScenario } from './repair.ts';
 import {
   asOperator,
   type CloudMood,
@@ -35,7 +38,7 @@ export interface SimRun {
 /** A job as its operator sees it. */
 export interface SimJob {
   jobId: string;
-  scenario: JobScenario;
+  scenario: HardScenario;
   createdAtSeconds: number;
 }
 
@@ -49,6 +52,7 @@ const STARTING_OPERATIONS = 150;
 const TROUBLE_MS = 600_000;
 const RESTART_MS = 5000;
 const LIVES_MAX = 1000;
+const REPAIRS_MAX = 20;
 
 export async function simulate(seed: number, chosen?: readonly SimEvent[]): Promise<SimRun> {
   // The only thing that is asked of the real machine, once: afterwards nothing waits for it.
@@ -69,11 +73,13 @@ class World {
   readonly #cloud: SimCloud;
   readonly #config: Config;
   readonly #jobs: SimJob[] = [];
-  readonly #scenarios: JobScenario[];
+  readonly #scenarios: HardScenario[];
   readonly #forgetful;
   readonly #machine;
   readonly #around: Surroundings;
   readonly #atStart: number;
+  /** Paths that somebody else has changed. */
+  readonly #tampered = new Set<string>();
   #life: AgentLife | undefined;
   #pending: SimEvent[];
   #operations = 0;
@@ -81,6 +87,7 @@ class World {
   #boot = 1;
   #wallOffMs = 0;
   #readOnlyUntilMs = 0;
+  #repairs = 0;
 
   constructor(seed: number, chosen?: readonly SimEvent[]) {
     this.seed = seed;
@@ -97,9 +104,9 @@ class World {
     const later = own.filter(({ kind }) => kind === 'nextJob' || kind === 'recreateJob').length;
     const homes = Array.from({ length: this.#atStart + later }, (_, index) => `/home${index}`);
     const mounts = homes.flatMap((home) => [home, `${home}/device`, `${home}/other`]);
-    this.#forgetful = createForgetfulDisk({ mounts: ['/state', ...mounts] });
+    this.#forgetful = createForgetfulDisk({ mounts: ['/state', '/repair', ...mounts] });
     this.#forgetful.files.mkdir(STATE, 0o700);
-    this.#scenarios = homes.map((home) => relocatedScenario(random.fork(), home));
+    this.#scenarios = homes.map((home) => harder(relocatedScenario(random.fork(), home), random.fork()));
     for (const scenario of this.#scenarios) scenario.build(this.#forgetful.files);
     this.#forgetful.files.syncAll();
     this.#network = new SimNetwork(this.#time, random.fork(), moodFrom(random.fork()), say);
@@ -110,9 +117,10 @@ class World {
       say,
     });
     this.#machine = createMemoryProcesses((spec) => {
-      const [, step = '', home = ''] = spec.argv;
-      const scenario = this.#scenarios.find((one) => one.home === home);
-      return scenario!.programs.get(Number(step))!.program(this.#forgetful.files);
+      const [program, step = '', home = ''] = spec.argv;
+      const { undos, programs } = this.#scenarios.find((one) => one.home === home)!;
+      if (program === '/bin/undo') return undos.get(Number(step))!.program();
+      return programs.get(Number(step))!.program(this.#forgetful.files);
     }, random.fork());
     this.#around = this.#surroundings(say);
   }
@@ -143,12 +151,13 @@ class World {
       cloud: this.#cloud,
       config: this.#config,
       wrong: this.wrong,
+      tampered: this.#tampered,
+      scenarioOf: (name: ExecutionName) => this.#scenarioOf(name),
     };
-    await judgeRest({ ...judged, when: 'at rest', scenarioOf: (name) => this.#scenarioOf(name) });
+    await judgeRest({ ...judged, when: 'at rest' });
     // Nothing that was promised may depend on what is not durable yet.
     this.#forgetful.cut(this.#random);
-    const when = 'after a power cut behind the rest';
-    await judgeRest({ ...judged, when, scenarioOf: (name) => this.#scenarioOf(name) });
+    await judgeRest({ ...judged, when: 'after a power cut behind the rest' });
   }
 
   /** One life of the agent after the other, as systemd sees to it. */
@@ -175,6 +184,7 @@ class World {
   #rests(): boolean {
     if (this.#lives >= LIVES_MAX) return true;
     const status = this.#life?.ended === false ? this.#life.agent?.status() : undefined;
+    if (status?.state === 'stranded') this.#repair();
     const quiet =
       status?.state === 'idle' &&
       this.#cloud.rests &&
@@ -277,6 +287,7 @@ class World {
     clockJump: () => {
       this.#wallOffMs += (this.#random.next() - 0.5) * 20 * 365 * 24 * HOUR_MS;
     },
+    stranger: () => this.#tamper(),
     linkCut: () => this.#network.cut('cut'),
     outage: () => this.#network.outage(this.#random.below(TROUBLE_MS)),
     blackhole: () => this.#network.blackhole(),
@@ -320,22 +331,59 @@ class World {
     asOperator(() => act(jobId));
   }
 
+  /** Somebody else puts another file in the place of one that a job has to do with. */
+  #tamper(): void {
+    const { files } = this.#forgetful;
+    const { home, document } = this.#random.pick(this.#jobs).scenario;
+    const named = JSON.stringify(document).match(new RegExp(`(?<=")${home}/[^"]*`, 'g')) ?? [];
+    const candidates = [...new Set(named)].filter((path) => files.lstat(path)?.kind === 'file');
+    if (candidates.length === 0) return;
+    const path = this.#random.pick(candidates);
+    this.#around.say(`    ${path}`);
+    this.#tampered.add(path);
+    files.unlink(path);
+    files
+      .open(path, constants.O_RDWR | constants.O_CREAT, 0o644)
+      .write(Buffer.from('a stranger was here'), 0);
+  }
+
+  /** An INCONSISTENT device is mended, by a job that takes what the receipt names as it is. */
+  #repair(): void {
+    const { receipts, service } = this.#cloud;
+    const items = receipts.flatMap((one) =>
+      one['outcome'] === 'inconsistent' ? one['items'] : [],
+    ) as string[];
+    const isUnderWay = service.pending(THING).some(({ jobId }) => jobId.startsWith('repair-'));
+    if (items.length === 0 || isUnderWay || this.#repairs >= REPAIRS_MAX) return;
+    this.#repairs += 1;
+    this.#create(`repair-${this.#repairs}`, repairScenario(this.#repairs, items));
+  }
+
   #createJob(jobId: string): void {
-    const scenario = this.#scenarios[this.#jobs.length];
-    if (!scenario) return;
+    const scenario =
+      this.#scenarios[this.#jobs.filter(({ scenario: { home } }) => home !== REPAIR_HOME).length];
+    if (scenario) this.#create(jobId, scenario);
+  }
+
+  #create(jobId: string, scenario: HardScenario): void {
     const timeoutConfig = this.#random.chance(0.2) ? { inProgressTimeoutInMinutes: 1 } : undefined;
+    const { inDoubt, timedOutAfterVote } = this.#config.commit;
+    // A second attempt on a device that has kept the first one's state would not begin from the old one.
+    const mayRetry = inDoubt === 'rollBack' && timedOutAfterVote === 'rollBack' && !scenario.hasPivot;
+    const retries: RetryConfig = { criteriaList: [{ failureType: 'ALL', numberOfRetries: 2 }] };
     this.#cloud.service.createJob({
       jobId,
       targets: [thingArn(THING)],
       document: JSON.stringify(scenario.document),
       ...(timeoutConfig && { timeoutConfig }),
+      ...(mayRetry && this.#random.chance(0.4) && { jobExecutionsRetryConfig: retries }),
     });
     const createdAtSeconds = Math.floor(this.#cloud.service.nowMs() / 1000);
     this.#jobs.push({ jobId, scenario, createdAtSeconds });
     for (const line of scenario.describe()) this.#around.say(`${jobId}: ${line}`);
   }
 
-  #scenarioOf({ jobId, queuedAt }: ExecutionName): JobScenario {
+  #scenarioOf({ jobId, queuedAt }: ExecutionName): HardScenario {
     const found = this.#jobs.findLast((job) => job.jobId === jobId && job.createdAtSeconds <= queuedAt);
     if (!found) throw new Error(`no scenario for ${jobId} of ${queuedAt}`);
     return found.scenario;
