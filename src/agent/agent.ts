@@ -22,7 +22,7 @@ import { Errands } from './errands.ts';
 import { type Current, execute } from './execute.ts';
 import { type Inhibition, Inhibitor } from './inhibition.ts';
 import { createNotices, type Notices } from './notices.ts';
-import { resolveAfterRepair } from './repair.ts';
+import { finishRepairs, resolveAfterRepair } from './repair.ts';
 import { type Resolution, type ResolveWanted, resolve } from './resolve.ts';
 import { Seeker } from './seek.ts';
 import { type Summary, summaryOf } from './summary.ts';
@@ -313,6 +313,7 @@ class OneAtATime implements Agent {
     const { disk, settings, log } = this.#deps;
     this.#book = await openBook(disk, settings.stateDirectory, log);
     await this.#inhibitor.load();
+    if (!this.#book.blocked) await finishRepairs(this.#book, this.#deps);
     const found = this.#standing();
     if (found.stranded) log.error({ ...found.stranded }, 'stranded');
     return found;
@@ -344,10 +345,12 @@ class OneAtATime implements Agent {
     const book = this.#opened;
     await journal.close();
     book.open.delete(key);
-    book.closed.set(key, { key, directory, progress, closedAt: clock.wallMs() });
+    const closed = { key, directory, progress, closedAt: clock.wallMs() };
+    book.closed.set(key, closed);
     this.#prev = prevOf(progress);
     log.info({ jobId: progress.identity.jobId, outcome: this.#prev }, 'job closed');
-    if (stored.plan.repair && progress.commit) await resolveAfterRepair(book, stored.plan, this.#deps);
+    if (stored.plan.repair && progress.commit)
+      await resolveAfterRepair(book, closed, stored.plan, this.#deps);
     await prune(disk, book, settings.historyKeep);
     this.#deps.drainOutbox();
   }

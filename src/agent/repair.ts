@@ -22,17 +22,34 @@ export interface ProbedItem {
 
 /**
  * After a repair has committed: every item of the INCONSISTENT list is probed again. Items that are old or new, or that
- * the repair's document accepts, leave it; an empty list lifts the mark, with a receipt (design section 4).
+ * the repair's document accepts, leave it; an empty list lifts the mark, with a receipt (design section 4). That this was
+ * done is noted in the repair's own journal, for a life may end before it.
  */
-export async function resolveAfterRepair(book: Book, repair: Plan, deps: AgentDeps): Promise<void> {
+export async function resolveAfterRepair(
+  book: Book,
+  repair: ClosedExecution,
+  { accept }: Plan,
+  deps: AgentDeps,
+): Promise<void> {
   for (const closed of unresolved(book)) {
     const items = await probed(closed, deps);
-    const left = items.filter(({ id, now }) => now === 'neither' && !repair.accept.includes(id));
+    const left = items.filter(({ id, now }) => now === 'neither' && !accept.includes(id));
     if (left.length > 0) {
       deps.log.warn({ items: left.map(({ id }) => id) }, 'the repair has not mended everything');
       continue;
     }
     await lift(book, closed, items, { kind: 'repair', reason: 'a repair has committed' }, deps);
+  }
+  await markResolved(book, repair, 'looked at what it has mended', [], deps);
+}
+
+/** Looks at what repairs have mended, where a life has ended before it could. */
+export async function finishRepairs(book: Book, deps: AgentDeps): Promise<void> {
+  if (unresolved(book).length === 0) return;
+  for (const closed of book.closed.values()) {
+    if (closed.progress.commit === undefined || closed.progress.resolved) continue;
+    const plan = await planOf(closed, deps);
+    if (plan.repair) await resolveAfterRepair(book, closed, plan, deps);
   }
 }
 
@@ -64,17 +81,23 @@ export async function lift(
   const states = new Set(items.map(({ now }) => now));
   const receipt = resolvedReceipt(identity, { ...why, accepted, states, cloudStatus }, deps);
   await deps.outbox.add(`${closed.key}-resolved`, receipt);
-  await withJournal(closed, deps, async (journal) => {
-    const record: ExecutionRecord = {
-      type: 'resolved',
-      reason: why.reason,
-      items: items.map(({ id }) => id),
-    };
-    await journal.append([{ at: deps.clock.wallMs(), ...record }]);
-    book.closed.set(closed.key, { ...closed, progress: advance(closed.progress, record) });
-  });
-  deps.log.info({ jobId: identity.jobId, ...why, accepted }, 'resolved');
+  // Before the mark is gone: what is cut short here is done again.
   await discard(closed, deps);
+  const ids = items.map(({ id }) => id);
+  await markResolved(book, closed, why.reason, ids, deps);
+  deps.log.info({ jobId: identity.jobId, ...why, accepted }, 'resolved');
+}
+
+async function markResolved(
+  book: Book,
+  closed: ClosedExecution,
+  reason: string,
+  items: readonly ResourceId[],
+  deps: AgentDeps,
+): Promise<void> {
+  const record: ExecutionRecord = { type: 'resolved', reason, items };
+  await withJournal(closed, deps, (journal) => journal.append([{ at: deps.clock.wallMs(), ...record }]));
+  book.closed.set(closed.key, { ...closed, progress: advance(closed.progress, record) });
 }
 
 /** Nobody needs the undo data any more. */

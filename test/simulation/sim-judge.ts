@@ -203,10 +203,13 @@ function judgeReceipt(
   said: (text: string) => void,
 ): void {
   const { commit, verdict } = progress;
-  const doubtful = isDoubtful(progress);
+  const doubtful = isDoubtful(progress) && verdict?.outcome === 'rolledBack';
   const own = receipts.filter(
     (one) =>
-      one['jobId'] === jobId && one['executionNumber'] === executionNumber && one['queuedAt'] === queuedAt,
+      one['outcome'] !== 'resolved' &&
+      one['jobId'] === jobId &&
+      one['executionNumber'] === executionNumber &&
+      one['queuedAt'] === queuedAt,
   );
   if (own.length === 0) said('I8: no receipt has come');
   const outcome = commit === undefined ? verdict?.outcome : 'committed';
