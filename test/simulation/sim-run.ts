@@ -336,7 +336,11 @@ class World {
     const { files } = this.#forgetful;
     const { home, document } = this.#random.pick(this.#jobs).scenario;
     const named = JSON.stringify(document).match(new RegExp(`(?<=")${home}/[^"]*`, 'g')) ?? [];
-    const candidates = [...new Set(named)].filter((path) => files.lstat(path)?.kind === 'file');
+    const isAlone = (path: string): boolean => {
+      const stat = files.lstat(path);
+      return stat?.kind === 'file' && stat.linkCount === 1;
+    };
+    const candidates = [...new Set(named)].filter(isAlone);
     if (candidates.length === 0) return;
     const path = this.#random.pick(candidates);
     this.#around.say(`    ${path}`);
