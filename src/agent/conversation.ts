@@ -55,6 +55,8 @@ class ExecutionConversation implements Conversation {
   #ended: CloudEnd | undefined;
   /** The answer to our own last word, once it is accepted: the notices of that end are no news either. */
   #final: Heard | undefined;
+  /** A successor under our id is what was started: the only word that it still gets is that nothing was done. */
+  #isReplaced = false;
   #closed = false;
 
   constructor(deps: ConversationDeps, known: Known) {
@@ -140,6 +142,8 @@ class ExecutionConversation implements Conversation {
 
   async reconcile(): Promise<Heard> {
     if (this.#closed) return nothing('closed');
+    // That ours is gone is known.
+    if (this.#isReplaced) return nothing('replaced');
     return this.#told(await this.#exclusive(async () => this.#ended ?? this.#final ?? this.#exchange.ask()));
   }
 
@@ -187,7 +191,9 @@ class ExecutionConversation implements Conversation {
   }
 
   #ifOurDocument(document: unknown, heard: Heard): Heard | Replaced {
-    return this.#deps.isOurDocument(document) ? heard : { kind: 'replaced' };
+    if (this.#deps.isOurDocument(document)) return heard;
+    this.#isReplaced = true;
+    return { kind: 'replaced' };
   }
 
   async #sendProgress(): Promise<void> {

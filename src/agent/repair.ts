@@ -48,8 +48,8 @@ export async function finishRepairs(book: Book, deps: AgentDeps): Promise<void> 
   if (unresolved(book).length === 0) return;
   for (const closed of book.closed.values()) {
     if (closed.progress.commit === undefined || closed.progress.resolved) continue;
-    const plan = await planOf(closed, deps);
-    if (plan.repair) await resolveAfterRepair(book, closed, plan, deps);
+    const plan = await planOf(closed, deps).catch(() => undefined);
+    if (plan?.repair) await resolveAfterRepair(book, closed, plan, deps);
   }
 }
 

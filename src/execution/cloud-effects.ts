@@ -16,11 +16,15 @@ function unlessOurs(answer: Answer | Stopped): EffectOutput {
   return answer.kind === 'ended' ? { records: [], ended: answer } : NOTHING;
 }
 
-/** After a restart: learn first, but only for so long; a device without a link goes on with its work. */
+/**
+ * After a restart: learn first, but only for so long; a device without a link goes on with its work. Where nothing has
+ * been started there is none, and a successor under the same id (A21) must not be started in its place.
+ */
 export const asking: Effect = {
   obeys: () => ['ended', 'cancel', 'drain', 'halt'],
-  async run(_, tools, signal) {
-    const answer = await tools.cloud.ask(tools.limits.askWaitMs, signal);
+  async run({ progress }, tools, signal) {
+    const waitMs = progress.phase === 'received' ? Number.POSITIVE_INFINITY : tools.limits.askWaitMs;
+    const answer = await tools.cloud.ask(waitMs, signal);
     return { ...unlessOurs(answer), asked: true };
   },
 };

@@ -133,7 +133,10 @@ export function createDelivery(deps: DeliveryDeps): Delivery {
 
   const look = (): void => {
     if (end.signal.aborted) return;
-    run().catch((error: unknown) => log.warn({ error: String(error) }, 'cannot deliver receipts'));
+    run().catch((error: unknown) => {
+      log.warn({ error: String(error) }, 'cannot deliver receipts');
+      lookLater();
+    });
   };
 
   /** Soon, where a channel may take what waits; else when the first refused one is due. */

@@ -1,6 +1,7 @@
 import type { SimEvent } from './sim-events.ts';
 import { type SimRun, simulate } from './sim-run.ts';
 
+/** Of the beginning, and of the end. */
 const STORY_LINES = 2000;
 
 /** The fewest events with which it still goes wrong. */
@@ -19,7 +20,9 @@ export async function smallest(run: SimRun): Promise<SimRun> {
 export function report({ seed, events, wrong, story }: SimRun): string {
   return [
     `npm run test:sim -- --seed ${seed}`,
-    ...story.slice(-STORY_LINES),
+    ...story.slice(0, STORY_LINES),
+    ...(story.length > 2 * STORY_LINES ? ['…'] : []),
+    ...story.slice(Math.max(STORY_LINES, story.length - STORY_LINES)),
     `story of ${story.length} lines`,
     `events: ${events.map(({ at, kind }) => `${kind} at ${at}`).join(', ')}`,
     ...wrong.map((text) => `WRONG: ${text}`),

@@ -20,11 +20,16 @@ export interface Watched {
 }
 
 /** Looks at every record as it becomes durable: I3, I5 and I7 are judged while they happen. */
-export function watchRecords({ cloud, machine, wrong, say }: Watched) {
+export function watchRecords({ cloud, machine, wrong, say, documentOf }: Watched) {
   const names = new Map<string, ExecutionName>();
   let open: string | undefined;
+  let last: ExecutionRecord | undefined;
   return (key: string, record: ExecutionRecord): void => {
     say(`    ${key.slice(0, 4)} record ${JSON.stringify(record)}`);
+    const name = names.get(key) ?? findName(cloud, key);
+    names.set(key, name);
+    const { steps } = documentOf(name) as { steps: { action?: { pivot?: boolean } }[] };
+    const isPivot = (step: number): boolean => steps[step]?.action?.pivot === true;
     const alive = (step: number): string[] =>
       machine.names().filter((name) => name.startsWith(`${key}-${step}-do-`));
     switch (record.type) {
@@ -44,11 +49,13 @@ export function watchRecords({ cloud, machine, wrong, say }: Watched) {
     }
     if (record.type === 'attempt' && alive(record.step).length > 0)
       wrong.push(`I5: step ${record.step} is tried while ${alive(record.step).join(' ')} works on it`);
+    // A7; what an interruption stopped is passed already.
+    if (record.type === 'attempt' && record.attempt === 1 && isPivot(record.step) && last?.type !== 'fenced')
+      wrong.push(`A7: the pivot ${record.step} is begun without a fence`);
+    last = record;
     if (record.type === 'undone' && alive(record.step).length > 0)
       wrong.push(`I5: step ${record.step} is undone while ${alive(record.step).join(' ')} works on it`);
     if (record.type === 'aborted' || record.type === 'noted') {
-      const name = names.get(key) ?? findName(cloud, key);
-      names.set(key, name);
       const { by } = record.cause;
       const fate = cloud.fate(name);
       const over = fate.deleted || TERMINAL.includes(fate.status);

@@ -19,6 +19,9 @@ export interface Mood {
 
 export const CALM: Mood = { delayMs: 20, cut: 0, duplicate: 0, overtaken: 0, refuse: 0, forget: 0 };
 
+/** Who looks on: called before each message arrives, at either end. */
+export type OnArrival = () => void;
+
 /** The far end of the road. */
 export interface Broker {
   /** Something was published by the connection `from`. */
@@ -44,6 +47,7 @@ export class SimNetwork {
   readonly say: (text: string) => void;
   mood: Mood;
   broker: Broker = { received: () => undefined };
+  onArrival: OnArrival = () => undefined;
   /** Until then nobody connects. */
   #outageUntilMs = 0;
   /** Of the persistent session. */
@@ -136,6 +140,7 @@ class SimConnection implements Connection {
       const dueMs = overtaken ? atMs : Math.max(atMs, this.#lastMs);
       if (!overtaken) this.#lastMs = dueMs;
       time.after(dueMs - time.nowMs, () => {
+        this.#network.onArrival();
         if (this.passes) this.#to.message(topic, payload);
       });
     }
@@ -189,6 +194,7 @@ class SimTransport implements Transport {
       // Of the message that the connection ends with, nobody can say whether it arrived.
       const arrives = !cut || random.chance(0.5);
       time.after(this.#network.delayMs(), () => {
+        this.#network.onArrival();
         if (arrives && connection.passes) broker.received(topic, Buffer.from(payload), connection);
         if (cut) connection.end('the connection was reset');
         time.after(this.#network.delayMs(), () => {

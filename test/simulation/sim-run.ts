@@ -46,7 +46,8 @@ const HOUR_MS = 3_600_000;
 /** Longer than any timer, with all its repetitions. */
 const RUN_LIMIT_MS = 40 * 24 * HOUR_MS;
 const JOBS_MAX = 3;
-const OPERATIONS_PER_JOB = 450;
+const OPERATIONS_PER_JOB = 500;
+const OPERATIONS_PER_MESSAGE = 8;
 const STARTING_OPERATIONS = 150;
 /** An outage, a throttling or a read-only disk lasts so long at most. */
 const TROUBLE_MS = 600_000;
@@ -122,6 +123,7 @@ class World {
       if (program === '/bin/undo') return undos.get(Number(step))!.program();
       return programs.get(Number(step))!.program(this.#forgetful.files);
     }, random.fork());
+    this.#network.onArrival = () => this.#arrival();
     this.#around = this.#surroundings(say);
   }
 
@@ -235,6 +237,14 @@ class World {
       return { kind: 'error', code: 'EROFS' };
     }
     return undefined;
+  }
+
+  /** A message counts for several operations: there are few of them, and much hangs on each. */
+  #arrival(): void {
+    this.#operations += OPERATIONS_PER_MESSAGE;
+    const due = this.#pending.filter(({ at }) => at <= this.#operations);
+    this.#pending = this.#pending.filter(({ at }) => at > this.#operations);
+    this.#happen(due);
   }
 
   #befall(life: AgentLife, event: SimEvent, operation: Operation['name'] | undefined): Fault | undefined {
