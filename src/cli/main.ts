@@ -134,6 +134,18 @@ program
   .action(async (options: SupportOptions) => (await import('./support/support.ts')).support(options));
 
 program
+  .command('import-config <file>')
+  .description('print the configuration of AWS IoT Device Client as one of evenkeel')
+  .option(...JSON_OUT)
+  .addHelpText(
+    'after',
+    '\nExit code: 0; 1 where something of it has to be corrected by hand, marked in the output.',
+  )
+  .action(async (file: string, options: { json?: boolean }) =>
+    (await import('./device-client/import-config.ts')).importConfig(file, options),
+  );
+
+program
   .command('policy')
   .description('print the least AWS IoT policy that this thing needs')
   .option(...CONFIG)

@@ -24,6 +24,7 @@ import { type CommandDeps, ownerCommands, readCommands } from './control/command
 import { LinkWatch } from './control/link-watch.ts';
 import { openReadSocket } from './control/read-socket.ts';
 import { forReaders, serveControl } from './control/server.ts';
+import { findRivals, inTheWay } from './device-client/rival.ts';
 import { startMetrics } from './metrics/metrics.ts';
 import { openTransport } from './open-transport.ts';
 import { createCertificates } from './rotation.ts';
@@ -71,6 +72,9 @@ export async function run(options: { config?: string }, onRecord?: AgentDeps['on
     await askForCertificate(configured, rootLog).catch(asFailure);
   }
   const config = withGivenThing(configured);
+  const { clientId = config.thing } = config.connection;
+  const inWay = inTheWay(await findRivals(), config.thing, clientId);
+  if (inWay !== undefined) throw new CommandFailed(inWay);
   const settings = agentSettings(config, configPath);
   const log = rootLog.child({ thing: config.thing });
   const linkWatch = new LinkWatch(systemClock);
