@@ -1,6 +1,6 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type Inhibition, Inhibitor } from '../../src/agent/inhibition.ts';
 import { nodeDisk } from '../../src/host/node-disk.ts';
 
@@ -51,8 +51,9 @@ function world(boot: string, bootedMs = 0) {
           sleepers.delete(sleeper);
           sleeper.wake();
         }
-        // Notes are real files.
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        // Notes are real files: on until it sleeps again, or has ended.
+        do await new Promise((resolve) => setTimeout(resolve, 5));
+        while (inhibitor.current && sleepers.size === 0);
       }
     },
   };
@@ -70,7 +71,8 @@ test('it ends when its time is over, whatever the wall clock does', async () => 
   await pass(2 * MINUTE_MS);
   expect(inhibitor.current).toBeUndefined();
   expect(changes.at(-1)).toBeUndefined();
-  await expect(readFile(join(directory, 'inhibit.json'))).rejects.toThrow('ENOENT');
+  const path = join(directory, 'inhibit.json');
+  await vi.waitFor(() => expect(readFile(path)).rejects.toThrow('ENOENT'), 10_000);
 });
 
 test('a restart of the agent takes nothing from it, and adds nothing', async () => {
