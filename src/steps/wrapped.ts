@@ -1,4 +1,4 @@
-import { namesOf, type PlanStep, type StockHandler, worseGrade } from '../document/plan.ts';
+import { namesOf, type PlanStep, type StockHandler } from '../document/plan.ts';
 import { type Program, runProgram } from './command.ts';
 import { findHandler, type Handler } from './handler-file.ts';
 import { observe } from './observe.ts';
@@ -19,7 +19,6 @@ export function wrapped(type: StepType): StepType {
         found.kind === 'usable' ? [] : [{ kind: 'never' as const, path: step.path, reason: found.reason }];
       return {
         ...survey,
-        grade: worseGrade(survey.grade, 'bestEffort'),
         problems: [...survey.problems, ...problems],
         notes: [...(survey.notes ?? []), `runs the site's own ${stockOf(step).handler}`],
       };
