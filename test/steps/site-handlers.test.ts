@@ -7,8 +7,10 @@ import { defaultConfig } from '../../src/config/config.ts';
 import { readDocument } from '../../src/document/document.ts';
 import type { PlanStep } from '../../src/document/plan.ts';
 import { nodeDisk } from '../../src/host/node-disk.ts';
+import { stepTypeOf } from '../../src/steps/registry.ts';
 import { withSiteHandlers } from '../../src/steps/site-handlers.ts';
 import { STOCK_HASHES } from '../../src/steps/stock-hashes.ts';
+import { memorySystemd } from '../support/memory-systemd.ts';
 import { type Bench, createBench } from './bench.ts';
 
 /** Handlers as a site has them: stock ones, changed ones, and its own with a manifest beside them. */
@@ -128,6 +130,32 @@ describe('a stock handler', () => {
     // What the script does besides, nobody has declared.
     await fs.rmdir(bench.path('file.d'));
     expect(await bench.tree()).toEqual(before);
+  });
+
+  test('that the site has changed leaves units whose state is known, as the built-in step does', async () => {
+    await script('stop-services.sh', '#!/bin/sh\nexit 0\n');
+    const read = readDocument(documentOf('stop-services.sh', ['app']), {});
+    if (!read.ok) throw new Error('not read');
+    const context = {
+      ...bench.context(read.plan.steps[0]!),
+      systemd: memorySystemd({ 'app.service': { up: true } }),
+    };
+    const [step] = (await withSiteHandlers(read.plan, context)).plan.steps;
+    const attempt = { number: 1, record: () => Promise.resolve() };
+    const prepared = await stepTypeOf(step!).prepare(step!, context);
+    if (!prepared.ok) throw new Error(prepared.reason);
+    const done = await stepTypeOf(step!).do(
+      step!,
+      prepared.before,
+      attempt,
+      context,
+      new AbortController().signal,
+    );
+    // What it is, not what it should be: the script has done nothing.
+    expect(done).toMatchObject({
+      after: { resources: [{ id: 'unit:app.service', fingerprint: 'unit active' }] },
+    });
+    expect(context.systemd.asked).toEqual([]);
   });
 
   test('that the site has changed, and that fails, fails the step', async () => {
