@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { CommandFailed } from './command-failed.ts';
+import { addHelpCommands } from './help/help-commands.ts';
 import { addLocalCommands } from './local-commands.ts';
 import type { RehearseOptions } from './rehearse/rehearse.ts';
 import type { ShowOptions } from './show.ts';
@@ -170,6 +171,8 @@ program
   .action(async (options: { config?: string; force?: boolean }) =>
     (await import('./removal.ts')).beforeRemoval(options),
   );
+
+addHelpCommands(program);
 
 try {
   await program.parseAsync();

@@ -61,7 +61,10 @@ async function agent(put) {
   await put(`${doc}/licences.txt.gz`, zipped(await fs.readFile(join(ROOT, 'dist/cli/licences.txt'))));
   await put(`${doc}/README.md.gz`, zipped(await fs.readFile(join(ROOT, 'README.md'))));
   await put(`${doc}/examples/credentials.conf`, await fs.readFile(join(ROOT, 'systemd/credentials.conf')));
-  await put('usr/share/man/man1/evenkeel.1.gz', zipped(manPage()));
+  await put('usr/share/man/man1/evenkeel.1.gz', zipped(told('man')));
+  await put('usr/share/bash-completion/completions/evenkeel', told('completion', 'bash'));
+  await put('usr/share/zsh/vendor-completions/_evenkeel', told('completion', 'zsh'));
+  await put('usr/share/fish/vendor_completions.d/evenkeel.fish', told('completion', 'fish'));
   await put('usr/share/lintian/overrides/evenkeel', await fs.readFile(join(HERE, 'lintian-overrides')));
   await put.link('usr/bin/evenkeel', '../lib/evenkeel/dist/cli/main.js');
 }
@@ -154,37 +157,10 @@ function changelog(name) {
 }
 
 /** Of what the commands say of themselves. */
-function manPage() {
-  const main = join(ROOT, 'dist/cli/main.js');
-  const help = execFileSync(process.execPath, [main, '--help'], { encoding: 'utf8' });
-  const day = new Date(epoch * 1000).toISOString().slice(0, 10);
-  const text = help
-    .replaceAll('\\', '\\e')
-    .replace(/^([.'])/gm, '\\&$1')
-    .replaceAll('-', '\\-');
-  return [
-    `.TH EVENKEEL 1 "${day}" "evenkeel ${version}"`,
-    '.SH NAME',
-    'evenkeel \\- agent for AWS IoT Jobs that puts the device back',
-    '.SH SYNOPSIS',
-    '.B evenkeel',
-    '.I command',
-    '[options]',
-    '.SH DESCRIPTION',
-    'Each command says more with \\fB\\-\\-help\\fR. The agent itself is \\fBevenkeel run\\fR, which evenkeel.service starts.',
-    '.PP',
-    '.nf',
-    text.trimEnd(),
-    '.fi',
-    '.SH FILES',
-    '.TP',
-    '.I /etc/evenkeel/evenkeel.yaml',
-    'Configuration; it lists every key with its default.',
-    '.TP',
-    '.I /var/lib/evenkeel',
-    'Journals and undo data.',
-    '',
-  ].join('\n');
+/** What the agent says of its own commands. */
+function told(...args) {
+  const env = { ...process.env, SOURCE_DATE_EPOCH: String(epoch) };
+  return execFileSync(process.execPath, [join(ROOT, 'dist/cli/main.js'), ...args], { encoding: 'utf8', env });
 }
 
 function zipped(content) {
