@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import * as fs from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
@@ -15,6 +17,15 @@ import { until } from '../support/until.ts';
 
 const why = await whyNoMachine();
 if (why !== undefined && process.env['CI'] !== undefined) throw new Error(`cannot boot a machine: ${why}`);
+
+const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+};
 
 const LIMIT_MS = 120_000;
 const TEST = { timeout: 240_000 };
@@ -259,6 +270,28 @@ describe.skipIf(why !== undefined).each(SUITES)(
       cancel('cut');
       await machine.start();
       await rolledBack('cut');
+    });
+
+    test('what README.md says to a newcomer, line by line, with the ports of this test', TEST, async () => {
+      const readme = await fs.readFile(new URL('../../README.md', import.meta.url), 'utf8');
+      const [, block = ''] = /## Install it on a device.*?```sh\n(.*?)```/s.exec(readme) ?? [];
+      const [install, ...lines] = block.trim().split('\n');
+      expect(install).toContain('apt-get install');
+      const [mqtt, http] = [await freePort(), await freePort()];
+      const here = lines
+        .join('\n')
+        .replace("'thing: boat-1'", `'{"thing":"boat-1","connection":{"url":"mqtt://127.0.0.1:${mqtt}"}}'`)
+        .replace('simulate --quiet', `simulate --quiet --mqtt-port ${mqtt} --http-port ${http}`)
+        .replaceAll('127.0.0.1:8080', `127.0.0.1:${http}`);
+      // A minimal Debian has neither.
+      const curl =
+        'const [, method, url, , body] = process.argv.slice(1); fetch(url, { method, body }).then((r) => process.exit(r.ok ? 0 : 1))';
+      const tools = ['sudo() { "$@"; }', `curl() { node -e '${curl}' -- "$@"; }`];
+      const script = [...tools, here, 'kill %1'].join('\n');
+      const { stdout, stderr } = await machine.exec('timeout', '120', 'bash', '-c', script);
+      expect(stderr, stdout).toMatch(/cannot access '\/etc\/first.conf'/);
+      expect(stdout).toMatch(/^new$/m);
+      expect(stdout).toMatch(/first#1 +CANCELED +the device is as it was/);
     });
 
     test('purge leaves nothing', TEST, async () => {
