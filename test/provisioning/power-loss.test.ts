@@ -1,13 +1,14 @@
+import { createPublicKey } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/host/clock.ts';
 import type { Disk } from '../../src/host/disk.ts';
 import { CLAIMED, Credentials } from '../../src/provisioning/credentials.ts';
 import { obtain } from '../../src/provisioning/obtain.ts';
 import type { KeysFrom, ProvisioningRequests } from '../../src/provisioning/requests.ts';
-import { type Authority, openAuthority } from '../../src/simulator/certificates.ts';
+import { openAuthority } from '../../src/simulator/certificates.ts';
 import { createForgetfulDisk } from '../support/forgetful-disk.ts';
 import { randomFrom } from '../support/random.ts';
 
@@ -17,17 +18,44 @@ const ROOT = '/var/lib/evenkeel/credentials';
 const OPERATIONS_MIN = 30;
 const OPERATIONS_MAX = 400;
 
+/** More than one play makes: what is in use at once is never the same. */
+const PAIRS = 8;
+
+/** Real keys with a certificate each, made once: a play of its own needs hundreds. */
+const pairs: { key: string; cert: string; publicKey: Buffer }[] = [];
+const turn = { device: 0, cloud: 0 };
+
+vi.mock(import('../../src/provisioning/csr.ts'), async (original) => {
+  const real = await original();
+  const newPrivateKey = (): string => {
+    turn.device += 1;
+    return pairs[turn.device % PAIRS]?.key ?? real.newPrivateKey();
+  };
+  return { ...real, newPrivateKey };
+});
+
 let directory: string;
-let authority: Authority;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'evenkeel-authority-'));
-  authority = await openAuthority(directory, { hosts: [], wallMs: Date.now() });
+  const authority = await openAuthority(directory, { hosts: [], wallMs: Date.now() });
+  const made = await Promise.all(Array.from({ length: PAIRS }, () => authority.make('boat')));
+  for (const pair of made)
+    pairs.push({ ...pair, publicKey: createPublicKey(pair.cert).export({ type: 'spki', format: 'der' }) });
 });
 afterAll(() => rm(directory, { recursive: true, force: true }));
+
+/** The certificate of the key that has signed this request. */
+function certificateFor(request: string): string {
+  const der = Buffer.from(request.replace(/-----[^-]+-----/g, ''), 'base64');
+  const found = pairs.find(({ publicKey }) => der.includes(publicKey));
+  if (!found) throw new Error('a request of a key that was never made');
+  return found.cert;
+}
 
 /** A cloud whose tokens end with each cut, or not. */
 function cloudOf(forgets: () => boolean): ProvisioningRequests {
   const tokens = new Set<string>();
+  const refused = new Set<string>();
   let made = 0;
   const created = (certificate: string, privateKey?: string) => {
     made += 1;
@@ -42,14 +70,17 @@ function cloudOf(forgets: () => boolean): ProvisioningRequests {
     return { kind: 'accepted' as const, value };
   };
   return {
-    createFromCsr: async (request) => created(await authority.sign(request)),
-    async createKeys() {
-      const { cert, key } = await authority.make('x');
-      return created(cert, key);
+    createFromCsr: (request) => Promise.resolve(created(certificateFor(request))),
+    createKeys() {
+      turn.cloud += 1;
+      const pair = pairs[turn.cloud % PAIRS];
+      return Promise.resolve(created(pair?.cert ?? '', pair?.key));
     },
     async registerThing(_template, token) {
       if (forgets()) tokens.clear();
       if (tokens.has(token)) return { kind: 'accepted', value: { thingName: 'boat' } };
+      if (refused.has(token)) throw new Error(`asked again with ${token}, which was refused`);
+      refused.add(token);
       const errorCode = 'InvalidCertificateOwnershipToken';
       return { kind: 'rejected', statusCode: 400, errorCode, message: 'gone' };
     },
