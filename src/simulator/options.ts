@@ -64,6 +64,11 @@ export const SWITCHES = {
   ),
   notifyQos: choice([1, 0], 'T6', 'QoS of notify and notify-next'),
   notifyNextRepeats: flag(false, 'N19', 'notify-next comes again when the front itself reports'),
+  closedWindowHidesInProgress: flag(
+    false,
+    'N18d',
+    'when a maintenance window closes, what is in progress leaves the lists, too',
+  ),
   omittedTemplateParameter: choice(
     ['emptyString', 'removed'],
     'J11',

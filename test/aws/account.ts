@@ -1,8 +1,9 @@
+import { X509Certificate } from 'node:crypto';
 import {
   AddThingToThingGroupCommand,
   AttachPolicyCommand,
   AttachThingPrincipalCommand,
-  CreateKeysAndCertificateCommand,
+  CreateCertificateFromCsrCommand,
   CreatePolicyCommand,
   CreateThingCommand,
   CreateThingGroupCommand,
@@ -11,6 +12,7 @@ import {
   DeletePolicyCommand,
   DeleteThingCommand,
   DeleteThingGroupCommand,
+  DescribeCertificateCommand,
   DescribeEndpointCommand,
   DetachPolicyCommand,
   DetachThingPrincipalCommand,
@@ -18,12 +20,14 @@ import {
   ListPrincipalThingsCommand,
   ListTargetsForPolicyCommand,
   ListThingPrincipalsCommand,
+  paginateListCertificates,
   paginateListJobs,
   paginateListPolicies,
   paginateListThingGroups,
   paginateListThings,
   UpdateCertificateCommand,
 } from '@aws-sdk/client-iot';
+import { certificateRequest, newPrivateKey } from '../../src/provisioning/csr.ts';
 
 /** What the measurement makes in an account, and how all of it goes away again. */
 
@@ -70,14 +74,20 @@ export async function makeDevice(
   );
   note(`thing ${name}`);
   await iot.send(new AddThingToThingGroupCommand({ thingName: name, thingGroupName: name }));
-  // Before the certificate: what is attached to the policy is found again by the policy's name.
   const policyDocument = JSON.stringify(policyOf(thing.thingArn ?? '', name));
   await iot.send(new CreatePolicyCommand({ policyName: name, policyDocument, tags }));
   note(`policy ${name}`);
-  const made = await iot.send(new CreateKeysAndCertificateCommand({ setAsActive: true }));
-  const { certificateArn = '', certificatePem = '', certificateId = '' } = made;
-  await iot.send(new AttachPolicyCommand({ policyName: name, target: certificateArn }));
+  // Certificates take no tags and no names. Inactive, it is found again by its subject; active, by its policy.
+  const privateKey = newPrivateKey();
+  const certificateSigningRequest = certificateRequest(privateKey, name);
+  const {
+    certificateArn = '',
+    certificatePem = '',
+    certificateId = '',
+  } = await iot.send(new CreateCertificateFromCsrCommand({ certificateSigningRequest, setAsActive: false }));
   note(`certificate ${certificateId}`);
+  await iot.send(new AttachPolicyCommand({ policyName: name, target: certificateArn }));
+  await iot.send(new UpdateCertificateCommand({ certificateId, newStatus: 'ACTIVE' }));
   await iot.send(new AttachThingPrincipalCommand({ thingName: name, principal: certificateArn }));
   return {
     thing: name,
@@ -86,7 +96,7 @@ export async function makeDevice(
     groupArn: group.thingGroupArn ?? '',
     endpoint: endpointAddress,
     certificate: certificatePem,
-    privateKey: made.keyPair?.PrivateKey ?? '',
+    privateKey,
   };
 }
 
@@ -132,6 +142,10 @@ export async function cleanUp(
     if (!ours(policyName)) continue;
     const { targets = [] } = await iot.send(new ListTargetsForPolicyCommand({ policyName }));
     for (const target of targets) {
+      const certificateId = idOf(target);
+      await gone(`the use of certificate ${certificateId}`, () =>
+        iot.send(new UpdateCertificateCommand({ certificateId, newStatus: 'INACTIVE' })),
+      );
       await gone(`policy ${policyName} of ${target}`, () =>
         iot.send(new DetachPolicyCommand({ policyName, target })),
       );
@@ -145,6 +159,15 @@ export async function cleanUp(
     const { principals = [] } = await iot.send(new ListThingPrincipalsCommand({ thingName }));
     for (const principal of principals) await removeCertificate(iot, principal, gone, thingName);
     await gone(`thing ${thingName}`, () => iot.send(new DeleteThingCommand({ thingName })));
+  }
+  // What was cut off between its certificate and its policy, or while both were removed.
+  const certificates = await all(
+    paginateListCertificates({ client: iot }, {}),
+    ({ certificates }) => certificates,
+  );
+  for (const { certificateId, certificateArn = '', status } of certificates) {
+    if (status !== 'INACTIVE' || !ours(await subjectOf(iot, certificateId))) continue;
+    await removeCertificate(iot, certificateArn, gone);
   }
   const named = paginateListThingGroups({ client: iot }, { namePrefixFilter: prefix });
   const groups = await all(named, ({ thingGroups }) => thingGroups);
@@ -164,7 +187,7 @@ async function removeCertificate(
   gone: (what: string, act: () => Promise<unknown>) => Promise<void>,
   thing?: string,
 ): Promise<void> {
-  const certificateId = arn.replace(/^.*:cert\//, '');
+  const certificateId = idOf(arn);
   const holders = thing === undefined ? await holdersOf(iot, arn) : [thing];
   for (const thingName of holders)
     await gone(`certificate of ${thingName}`, () =>
@@ -174,6 +197,24 @@ async function removeCertificate(
     await iot.send(new UpdateCertificateCommand({ certificateId, newStatus: 'INACTIVE' }));
     await iot.send(new DeleteCertificateCommand({ certificateId }));
   });
+}
+
+const idOf = (arn: string): string => arn.replace(/^.*:cert\//, '');
+
+/** The common name; `undefined` where there is none, or no such certificate any more. */
+async function subjectOf(iot: IoTClient, certificateId: string | undefined): Promise<string | undefined> {
+  const { certificateDescription } = await iot
+    .send(new DescribeCertificateCommand({ certificateId }))
+    .catch((error: unknown) => {
+      if ((error as Error).name === 'ResourceNotFoundException') return { certificateDescription: undefined };
+      throw error;
+    });
+  try {
+    const { subject } = new X509Certificate(certificateDescription?.certificatePem ?? '');
+    return /^CN=(.*)$/m.exec(subject)?.[1];
+  } catch {
+    return undefined;
+  }
 }
 
 async function holdersOf(iot: IoTClient, principal: string): Promise<string[]> {

@@ -10,6 +10,7 @@ import { VirtualClock } from '../../src/simulator/clock.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/index.ts';
 import { DEFAULT_SWITCHES, SWITCHES, type Switches, type SwitchName } from '../../src/simulator/options.ts';
 import { CREDENTIALS } from '../simulator/http/clients.ts';
+import { cleanUp, makeDevice, NAME_PREFIX } from './account.ts';
 import { type MeasureDeps, type Measured, measureAccount, reportOf } from './measure.ts';
 import { type PretendAccount, pretendAccount } from './pretend-account.ts';
 
@@ -138,6 +139,34 @@ test.each([1, 4, 12, 40])(
       };
       await measureAccount(deps, 'run2').catch(() => undefined);
       expectNothingLeft(bench, []);
+    }),
+);
+
+test.each(['before', 'after'] as const)(
+  'cut off %s any of its requests, making or removing: the sweep leaves nothing of ours, and all of others',
+  { timeout: TEST_MS },
+  (when) =>
+    withBench({}, async (bench) => {
+      const { account, deps } = bench;
+      const { iot } = deps;
+      await account.addCertificate('evenkeel', 'INACTIVE');
+      await account.addCertificate('boat', 'ACTIVE');
+      const others = account.remains();
+      let cuts = 0;
+      for (let at = 1; ; at += 1) {
+        const name = `${NAME_PREFIX}${at}`;
+        account.cutAt(at, when);
+        await makeDevice(iot, name, () => undefined)
+          .then(() => cleanUp(iot, name, deps))
+          .catch(() => undefined);
+        const missed = account.mend();
+        expect({ at, left: await cleanUp(iot, NAME_PREFIX, deps) }).toEqual({ at, left: [] });
+        expect({ at, remains: account.remains() }).toEqual({ at, remains: others });
+        expect({ at, things: [...bench.simulator.service.things()] }).toEqual({ at, things: [] });
+        if (missed === 0) break;
+        cuts += 1;
+      }
+      expect(cuts).toBeGreaterThan(20);
     }),
 );
 

@@ -20,6 +20,8 @@ export interface Found {
 }
 
 const MINUTE_MS = 60_000;
+/** Enough for a rollout. */
+const WINDOW_MINUTES = 3;
 const said = ({ accepted, body }: Reply): string => {
   if (accepted) return 'accepted';
   const state = body.executionState;
@@ -257,6 +259,39 @@ export const POINTS: readonly Point[] = [
     measure: async (stand) => ({ found: await bothSaid(stand, `${stand.deps.facts.thing}-none`) }),
   },
   {
+    name: '(d)',
+    question: 'does what is in progress leave the list when its window closes?',
+    async measure(stand) {
+      // Its own clock is the one that its windows go by.
+      const openMs = Math.ceil((await serviceMs(stand)) / MINUTE_MS + 1) * MINUTE_MS;
+      const closeMs = openMs + WINDOW_MINUTES * MINUTE_MS;
+      const begin = new Date(openMs);
+      const startTime = `cron(${begin.getUTCMinutes()} ${begin.getUTCHours()} * * ? *)`;
+      const maintenanceWindows = [{ startTime, durationInMinutes: WINDOW_MINUTES }];
+      return await stand.withJob(
+        { targetSelection: 'CONTINUOUS', schedulingConfig: { maintenanceWindows } },
+        async (jobId) => {
+          await stand.start(jobId);
+          await stand.settle();
+          if (!(await isListed(stand, jobId)) || (await serviceMs(stand)) >= closeMs)
+            throw new Error('its window closed too early');
+          await stand.until(
+            'the window to close',
+            async () => (await serviceMs(stand)) > closeMs + MINUTE_MS,
+          );
+          const notify = (await stand.settle()).filter(({ kind }) => kind === 'notify').at(-1);
+          const names = notify && (JSON.stringify(notify.body).includes(jobId) ? 'with it' : 'without it');
+          const listed = await isListed(stand, jobId);
+          const update = said(await stand.update(jobId, 'IN_PROGRESS'));
+          return {
+            found: `${listed ? 'listed' : 'not listed'}; notify: ${names ?? 'none'}; update: ${update}`,
+            switches: { closedWindowHidesInProgress: !listed },
+          };
+        },
+      );
+    },
+  },
+  {
     name: '(e)',
     question: 'do the details of a cancel replace the device’s, and come back?',
     measure: (stand) =>
@@ -284,6 +319,17 @@ export const POINTS: readonly Point[] = [
 async function bothSaid(stand: Stand, jobId: string): Promise<string> {
   const update = said(await stand.update(jobId, 'IN_PROGRESS'));
   return `update: ${update}; describe: ${said(await stand.describe(jobId))}`;
+}
+
+async function serviceMs({ deps }: Stand): Promise<number> {
+  const { body } = await deps.device.ask('get');
+  return Number(body['timestamp']) * 1000;
+}
+
+async function isListed({ deps }: Stand, jobId: string): Promise<boolean> {
+  const { body } = await deps.device.ask('get');
+  const { inProgressJobs = [] } = body as { inProgressJobs?: { jobId: string }[] };
+  return inProgressJobs.some((one) => one.jobId === jobId);
 }
 
 async function heardNotify(stand: Stand) {

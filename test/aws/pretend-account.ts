@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
+import { dirname } from 'node:path';
+import { openAuthority } from '../../src/simulator/certificates.ts';
 import type { Simulator } from '../../src/simulator/index.ts';
 
 /**
@@ -10,17 +12,35 @@ export interface PretendAccount {
   url: string;
   /** Names of policies, certificates (with their status), attachments: all that there is. */
   remains(): string[];
+  /** A certificate with that subject, as somebody else has made it. */
+  addCertificate(subject: string, status: CertificateStatus): Promise<void>;
+  /** Nobody is heard from the n-th request on: that one is done and its answer lost, or it never arrives. */
+  cutAt(request: number, when: 'before' | 'after'): void;
+  /** Everybody is heard again; how many were not. */
+  mend(): number;
   close(): Promise<void>;
 }
+
+export type CertificateStatus = 'ACTIVE' | 'INACTIVE';
 
 const ACCOUNT = 'arn:aws:iot:us-east-1:123456789012';
 
 export async function pretendAccount(simulator: Simulator): Promise<PretendAccount> {
   const policies = new Set<string>();
-  const certificates = new Map<string, 'ACTIVE' | 'INACTIVE'>();
+  const certificates = new Map<string, { status: CertificateStatus; certificatePem: string }>();
   const attached = new Set<string>();
   const held = new Set<string>();
   let made = 0;
+  let cut = { request: Number.POSITIVE_INFINITY, when: 'before' };
+  let requests = 0;
+  const directory = dirname(simulator.caFile ?? '');
+  const authority = await openAuthority(directory, { hosts: [], wallMs: Date.now() });
+  const keep = (certificatePem: string, status: CertificateStatus) => {
+    made += 1;
+    const certificateId = `c${made}`;
+    certificates.set(certificateId, { status, certificatePem });
+    return { certificateArn: `${ACCOUNT}:cert/${certificateId}`, certificateId, certificatePem };
+  };
 
   const conflict = (message: string): Answer => ({
     status: 409,
@@ -31,24 +51,33 @@ export async function pretendAccount(simulator: Simulator): Promise<PretendAccou
   const routes: [RegExp, (call: Call) => Answer | Promise<Answer>][] = [
     [/^GET \/endpoint/, () => ({ body: { endpointAddress: new URL(simulator.mqttsUrl ?? '').host } })],
     [
-      /^POST \/keys-and-certificate/,
-      async () => {
-        made += 1;
-        const id = `c${made}`;
-        // The common name is what the simulator knows a device by.
-        const thing = [...policies][0] ?? '';
-        const { cert, key } = await simulator.issueCertificate(thing);
-        certificates.set(id, 'ACTIVE');
-        const keyPair = { PrivateKey: key };
-        return {
-          body: { certificateArn: `${ACCOUNT}:cert/${id}`, certificateId: id, certificatePem: cert, keyPair },
-        };
+      /^POST \/certificates\?setAsActive=(\w+)/,
+      async ({ match, body }) => {
+        const certificatePem = await authority.sign(String(body['certificateSigningRequest']));
+        return { body: keep(certificatePem, match[1] === 'true' ? 'ACTIVE' : 'INACTIVE') };
+      },
+    ],
+    [
+      /^GET \/certificates\/(\w+)/,
+      ({ match }) => {
+        const certificateId = match[1] ?? '';
+        return { body: { certificateDescription: { certificateId, ...certificates.get(certificateId) } } };
+      },
+    ],
+    [
+      /^GET \/certificates/,
+      () => {
+        const listed = [...certificates].map(([certificateId, { status }]) => {
+          return { certificateId, certificateArn: `${ACCOUNT}:cert/${certificateId}`, status };
+        });
+        return { body: { certificates: listed } };
       },
     ],
     [
       /^PUT \/certificates\/(\w+)\?newStatus=(\w+)/,
       ({ match }) => {
-        certificates.set(match[1] ?? '', match[2] as 'INACTIVE');
+        const known = certificates.get(match[1] ?? '');
+        if (known) known.status = match[2] as CertificateStatus;
         return {};
       },
     ],
@@ -56,7 +85,7 @@ export async function pretendAccount(simulator: Simulator): Promise<PretendAccou
       /^DELETE \/certificates\/(\w+)/,
       ({ match }) => {
         const arn = `${ACCOUNT}:cert/${match[1]}`;
-        if (certificates.get(match[1] ?? '') === 'ACTIVE') return conflict('it is active');
+        if (certificates.get(match[1] ?? '')?.status === 'ACTIVE') return conflict('it is active');
         if ([...attached, ...held].some((one) => one.endsWith(arn))) return conflict('it is attached');
         certificates.delete(match[1] ?? '');
         return {};
@@ -118,6 +147,10 @@ export async function pretendAccount(simulator: Simulator): Promise<PretendAccou
 
   const server = createServer((request, response) => {
     void (async () => {
+      requests += 1;
+      const lost = (): void => void request.socket.destroy();
+      if (requests > cut.request || (requests === cut.request && cut.when === 'before')) return lost();
+      const isLast = requests === cut.request;
       const text = await textOf(request);
       const line = `${request.method} ${request.url}`;
       const route = routes.find(([pattern]) => pattern.test(line));
@@ -127,9 +160,11 @@ export async function pretendAccount(simulator: Simulator): Promise<PretendAccou
           headers: { 'content-type': 'application/json', authorization: request.headers.authorization ?? '' },
           ...(text === '' ? {} : { body: text }),
         });
+        const answer = await passed.text();
+        if (isLast) return lost();
         const type = passed.headers.get('x-amzn-errortype');
         response.writeHead(passed.status, type === null ? {} : { 'x-amzn-errortype': type });
-        response.end(await passed.text());
+        response.end(answer);
         return;
       }
       const {
@@ -143,6 +178,7 @@ export async function pretendAccount(simulator: Simulator): Promise<PretendAccou
           request.headers['x-amzn-principal'] ?? request.headers['x-amzn-iot-principal'] ?? '',
         ),
       });
+      if (isLast) return lost();
       response.writeHead(status, type === undefined ? {} : { 'x-amzn-errortype': type });
       response.end(JSON.stringify(body));
     })();
@@ -151,6 +187,18 @@ export async function pretendAccount(simulator: Simulator): Promise<PretendAccou
   await once(server, 'listening');
   return {
     url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
+    async addCertificate(subject, status) {
+      keep((await authority.make(subject)).cert, status);
+    },
+    cutAt(request, when) {
+      requests = 0;
+      cut = { request, when };
+    },
+    mend() {
+      const missed = Math.max(0, requests - cut.request + 1);
+      cut = { request: Number.POSITIVE_INFINITY, when: 'before' };
+      return missed;
+    },
     remains: () => [...policies, ...certificates.keys(), ...attached, ...held],
     async close() {
       server.closeAllConnections();

@@ -22,8 +22,8 @@ export interface StandDeps {
 }
 
 const LOOK_MS = 500;
-/** Longer than a rollout or a notice ever took. */
-const LIMIT_MS = 180_000;
+/** Longer than a rollout, a notice or a maintenance window ever took. */
+const LIMIT_MS = 420_000;
 /** What has not come by then does not come. */
 const SETTLE_MS = 10_000;
 

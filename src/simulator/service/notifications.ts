@@ -82,8 +82,10 @@ export class Notifications {
 
   /** T9: jobs of a namespace have topics of their own. N18d: what is queued waits for its window unseen. */
   #isSeen({ jobId, status }: Execution): boolean {
-    const { namespaceId, rollout } = this.#deps.state.job(jobId);
-    return namespaceId === undefined && (rollout.inWindow || status !== 'QUEUED');
+    const { state, switches } = this.#deps;
+    const { namespaceId, rollout } = state.job(jobId);
+    const hides = status === 'QUEUED' || switches.closedWindowHidesInProgress;
+    return namespaceId === undefined && (rollout.inWindow || !hides);
   }
 
   #notify(thing: string, pending: readonly Execution[]): void {

@@ -128,6 +128,22 @@ describe('maintenance windows', () => {
     expect(status(w)).toBe('COMPLETED');
   });
 
+  test('N18d: with closedWindowHidesInProgress it goes on unseen, and comes back with the window', async () => {
+    const w = world({ switches: { closedWindowHidesInProgress: true } });
+    w.create('one', { schedulingConfig: nightly });
+    await w.advance(120);
+    w.service.startNext('t', {});
+    w.news();
+    await w.advance(60);
+    expect(w.news()).toEqual(['notify', 'next none']);
+    expect(w.service.listedPending('t')).toEqual([]);
+    expect(w.service.update('t', 'one', { status: 'IN_PROGRESS' }).status).toBe('IN_PROGRESS');
+    await w.advance(23 * 60);
+    expect(w.news()).toEqual(['notify IN_PROGRESS:one', 'next one IN_PROGRESS']);
+    w.service.update('t', 'one', { status: 'SUCCEEDED' });
+    expect(w.news()).toEqual(['notify', 'next none']);
+  });
+
   test('windows may overlap; the moment is looked up, not remembered', () => {
     const config: SchedulingConfig = {
       maintenanceWindows: [
