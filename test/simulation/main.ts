@@ -16,7 +16,8 @@ for (let seed = first; seed < first + runs; seed += 1) {
   const run = await simulate(seed);
   if (run.wrong.length > 0) {
     process.stdout.write(`${report(await smallest(run))}\n`);
-    process.exit(1);
+    process.exitCode = 1;
+    break;
   }
   if (values.story) process.stdout.write(`${run.story.join('\n')}\n`);
   operations += run.operations;
@@ -25,6 +26,5 @@ for (let seed = first; seed < first + runs; seed += 1) {
 }
 const seconds = ((performance.now() - began) / 1000).toFixed(1);
 const days = Math.round(simulatedMs / 86_400_000);
-process.stdout.write(
-  `${runs} runs from seed ${first}: ${operations} operations, ${lives} lives, ${days} simulated days, ${seconds} s: nothing wrong\n`,
-);
+const done = `${runs} runs from seed ${first}: ${operations} operations, ${lives} lives, ${days} simulated days, ${seconds} s: nothing wrong\n`;
+if (process.exitCode === undefined) process.stdout.write(done);

@@ -40,6 +40,11 @@ const KINDS = [
   'recreateJob',
   'nextJob',
   'strangerUpdates',
+  // While a vote is out.
+  'localCancelAtVote',
+  'cancelAtVote',
+  'killAtVote',
+  'linkCutAtVote',
 ] as const;
 
 export type EventKind = (typeof KINDS)[number];

@@ -88,6 +88,7 @@ class World {
   #boot = 1;
   #wallOffMs = 0;
   #readOnlyUntilMs = 0;
+  readonly #atVote: EventKind[] = [];
   #repairs = 0;
 
   constructor(seed: number, chosen?: readonly SimEvent[]) {
@@ -200,6 +201,13 @@ class World {
 
   #surroundings(say: (text: string) => void): Surroundings {
     const bootId = (): string => `boot-${this.#boot}`;
+    const watch = watchRecords({
+      cloud: this.#cloud,
+      machine: this.#machine,
+      say,
+      wrong: this.wrong,
+      documentOf: (name) => this.#scenarioOf(name).document,
+    });
     return {
       time: this.#time,
       random: this.#random,
@@ -212,13 +220,10 @@ class World {
       },
       wallOffMs: () => this.#wallOffMs,
       moment: (life, what, operation) => this.#moment(life, what, operation),
-      onRecord: watchRecords({
-        cloud: this.#cloud,
-        machine: this.#machine,
-        say,
-        wrong: this.wrong,
-        documentOf: (name) => this.#scenarioOf(name).document,
-      }),
+      onRecord: (key, record) => {
+        watch(key, record);
+        if (record.type === 'proposed') this.#voted();
+      },
       say,
     };
   }
@@ -274,7 +279,15 @@ class World {
     }
   }
 
-  readonly #acts: Record<EventKind, () => void> = {
+  /** A vote leaves: what waits for one happens before its answer, or a little later. */
+  #voted(): void {
+    for (const kind of this.#atVote.splice(0)) {
+      const delayMs = this.#random.below(6 * this.#network.mood.delayMs);
+      this.#time.after(delayMs, () => this.#happen([{ at: this.#operations, kind }]));
+    }
+  }
+
+  readonly #acts: Record<EventKind, () => unknown> = {
     cut: () => {
       this.#boot += 1;
       this.#readOnlyUntilMs = 0;
@@ -326,6 +339,10 @@ class World {
     nextJob: () => {
       asOperator(() => this.#createJob(`job-${this.#jobs.length + 1}`));
     },
+    localCancelAtVote: () => this.#atVote.push('localCancel'),
+    cancelAtVote: () => this.#atVote.push('cancel'),
+    killAtVote: () => this.#atVote.push('kill'),
+    linkCutAtVote: () => this.#atVote.push('linkCut'),
     strangerUpdates: () => {
       const [front] = this.#cloud.service.pending(THING);
       if (front?.status !== 'IN_PROGRESS') return;
