@@ -21,7 +21,9 @@ import { type Book, type OpenExecution, openBook, prune, strandedBy } from './bo
 import { Errands } from './errands.ts';
 import { type Current, execute } from './execute.ts';
 import { type Inhibition, Inhibitor } from './inhibition.ts';
+import { type LocalJob, takeInLocal } from './local-job.ts';
 import { createNotices, type Notices } from './notices.ts';
+import { Refused } from './refused.ts';
 import { finishRepairs, resolveAfterRepair } from './repair.ts';
 import { type Resolution, type ResolveWanted, resolve } from './resolve.ts';
 import { Seeker } from './seek.ts';
@@ -89,6 +91,8 @@ export interface Agent {
   inhibit(wanted: { reason: string; steps: boolean; forMs: number }): Promise<Inhibition>;
   /** A person answers for an INCONSISTENT device; throws `Refused` while a job is open. */
   resolve(wanted: ResolveWanted): Promise<Resolution>;
+  /** Takes in a job of a person at the device; throws `Refused`. It runs when this resolves. */
+  runLocal(document: unknown): Promise<LocalJob>;
   /** False when nothing was inhibited. */
   allow(): Promise<boolean>;
   status(): AgentStatus;
@@ -97,9 +101,6 @@ export interface Agent {
   /** Resolves when drained; rejects when the process has to end (the journal cannot be written, or a bug). */
   readonly done: Promise<void>;
 }
-
-/** What the agent will not do now, for a reason that a person is told. */
-export class Refused extends Error {}
 
 export type Cancelled =
   | { ok: false; reason: string }
@@ -250,6 +251,14 @@ class OneAtATime implements Agent {
       const resolution = await resolve(this.#opened, wanted, this.#deps, this.#halted.signal);
       this.#deps.drainOutbox();
       return resolution;
+    });
+  }
+
+  async runLocal(document: unknown): Promise<LocalJob> {
+    return this.#whenFree(() => {
+      const inhibited = this.#inhibitor.current;
+      if (inhibited) throw new Refused(`inhibited: ${inhibited.reason}; evenkeel allow ends that`);
+      return takeInLocal(document, this.#opened, this.#deps);
     });
   }
 

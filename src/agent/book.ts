@@ -46,6 +46,8 @@ export interface ClosedExecution {
 export interface StoredPlan {
   plan: Plan;
   document: unknown;
+  /** Of a job that came from a person at the device. */
+  local?: { linkWasUp: boolean };
 }
 
 /** Reads all journals, and opens those that are not finished: durable first, then believed (design section 6). */

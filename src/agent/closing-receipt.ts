@@ -1,6 +1,7 @@
 import type { Plan } from '../document/plan.ts';
 import { causeText, deviceState, planGrade } from '../execution/details.ts';
 import type { Progress } from '../execution/progress.ts';
+import { isLocal } from '../execution/records.ts';
 import type { Receipt } from '../receipts/receipt.ts';
 
 export interface ReceiptFacts {
@@ -22,6 +23,7 @@ export function closingReceipt(
 ): Receipt | undefined {
   const exception = exceptionOf(progress, cloudStatus);
   const ownWord = progress.commit === undefined ? ['FAILED', 'REJECTED'] : ['SUCCEEDED'];
+  // Of a local job the cloud knows nothing but what its receipt says, however it ended.
   const endedByCloud = progress.cause?.by === 'cloud' || !ownWord.includes(cloudStatus);
   if (!endedByCloud && exception === undefined) return undefined;
   const { verdict } = progress;
@@ -40,7 +42,9 @@ export function closingReceipt(
     grade: planGrade(progress) as NonNullable<Receipt['grade']>,
     cause: progress.cause
       ? { kind: progress.cause.by, reason: causeText(progress.cause, plan) }
-      : { kind: 'cloud', reason: `the cloud ended the execution: ${cloudStatus}` },
+      : isLocal(progress.origin)
+        ? { kind: 'local', reason: 'run-local' }
+        : { kind: 'cloud', reason: `the cloud ended the execution: ${cloudStatus}` },
     undone,
     notUndone: (verdict?.notUndone ?? []).map(nameOf),
     items: (verdict?.items ?? []).map(({ id }) => id),

@@ -1,7 +1,7 @@
 import { sameDocument } from '../document/document.ts';
 import type { FetchingStep, Plan } from '../document/plan.ts';
 import { advance, type Progress } from '../execution/progress.ts';
-import type { ExecutionRecord } from '../execution/records.ts';
+import { type ExecutionRecord, isLocal } from '../execution/records.ts';
 import { type RunningExecution, runExecution } from '../execution/runner.ts';
 import { observe } from '../steps/observe.ts';
 import { homesOf } from '../steps/own-directory.ts';
@@ -12,6 +12,7 @@ import type { OpenExecution } from './book.ts';
 import { closingReceipt } from './closing-receipt.ts';
 import { type Conversation, createConversation } from './conversation.ts';
 import { touchesLink } from './link.ts';
+import { createLocalCloud } from './local-cloud.ts';
 import { urlOf } from './urls.ts';
 
 /** One execution under way, with the conversation about it. */
@@ -39,30 +40,38 @@ export async function execute(
   const current: { running?: RunningExecution } = {};
   let written = open.progress;
 
-  const conversation = createConversation(
-    {
-      identity: open.progress.identity,
-      jobs: deps.jobs,
-      transport: deps.transport,
-      clock,
-      log,
-      stepTimerMinutes: settings.stepTimerMinutes,
-      requestTimeoutMs: settings.requestTimeoutMs,
-      prev,
-      isOurDocument: (other) => sameDocument(document, other),
-      urlOf: (other, step) => urlOf(other, step, deps.facts),
-      onEnd: (ended) => {
-        log.info({ status: ended.status }, 'the cloud has ended the execution');
-        deps.onTurn?.(open.key);
-        current.running?.send({ type: 'ENDED', ended });
-      },
-    },
-    {
-      versionNumber: open.progress.versionNumber,
-      started: open.progress.phase !== 'received',
-      proposed: open.progress.phase === 'proposed',
-    },
-  );
+  const local = open.stored.local && {
+    plan,
+    transport: deps.transport,
+    clock,
+    requestTimeoutMs: settings.requestTimeoutMs,
+    ...open.stored.local,
+  };
+  const conversation = local
+    ? createLocalCloud(local)
+    : createConversation(
+        {
+          identity: open.progress.identity,
+          jobs: deps.jobs,
+          transport: deps.transport,
+          clock,
+          log,
+          stepTimerMinutes: settings.stepTimerMinutes,
+          requestTimeoutMs: settings.requestTimeoutMs,
+          prev,
+          isOurDocument: (other) => sameDocument(document, other),
+          urlOf: (other, step) => urlOf(other, step, deps.facts),
+          onEnd: (ended) => {
+            log.info({ status: ended.status }, 'the cloud has ended the execution');
+            current.running?.send({ type: 'ENDED', ended });
+          },
+        },
+        {
+          versionNumber: open.progress.versionNumber,
+          started: open.progress.phase !== 'received',
+          proposed: open.progress.phase === 'proposed',
+        },
+      );
   const context: StepContext = {
     ...deps.stepContext(open.key, open.directory),
     homeOf: homesOf(plan),
@@ -130,6 +139,7 @@ async function addReceipt(
 /** The journal of another thing, machine (a cloned card) or endpoint: its cloud cannot be asked (design section 5). */
 function foreignFailure(open: OpenExecution, deps: AgentDeps) {
   const { identity, origin } = open.progress;
+  if (isLocal(origin) && origin.machineId === deps.machineId) return undefined;
   if (identity.thing !== deps.settings.thing) {
     return { by: 'foreign' as const, reason: `the journal belongs to the thing ${identity.thing}` };
   }

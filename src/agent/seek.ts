@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { ExecutionIdentity } from '../execution/records.ts';
+import { type ExecutionIdentity, isLocal } from '../execution/records.ts';
 import type { JobExecution } from '../jobs/messages.ts';
 import { type Admission, admit, type RefusalCode } from './admission.ts';
 import type { AgentDeps } from './agent.ts';
@@ -59,7 +59,8 @@ export class Seeker {
   #mayBeLate({ queuedAt }: JobExecution): boolean {
     const { open, closed } = this.#agent.book();
     return [...open.values(), ...closed.values()].some(
-      ({ progress }) => progress.identity.queuedAt >= queuedAt,
+      // The wall clock of this device, which a local job has, says nothing about the cloud's.
+      ({ progress }) => !isLocal(progress.origin) && progress.identity.queuedAt >= queuedAt,
     );
   }
 

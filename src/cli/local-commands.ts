@@ -3,6 +3,7 @@ import type { LocalOptions } from './local/ask.ts';
 import type { CancelOptions } from './local/cancel.ts';
 import type { InhibitOptions } from './local/inhibit.ts';
 import type { ResolveOptions } from './local/resolve.ts';
+import type { RunLocalOptions } from './local/run-local.ts';
 
 /** The commands of a person at the device, which act on the running agent. */
 
@@ -46,6 +47,20 @@ Exit code: 0 nothing is left; 1 refused: a job is open; 2 no agent to ask; 5 sti
   evenkeel resolve
   evenkeel resolve --accept --reason "app.conf was mended by hand"`;
 
+const RUN_LOCAL_HELP = `
+The running agent takes it in like a job of the cloud: the same checks and policy, the same journal and undo, resumed or
+rolled back after a restart. The device itself is the judge: it commits when all steps are done and compared. Jobs of the
+cloud wait QUEUED meanwhile. No link is needed; but where there was one, a document that touches what it depends on must
+leave the device able to connect, or it is rolled back. How it ended goes to the cloud as a receipt (cloudStatus none),
+since no execution there tells of it.
+Ctrl-C asks whether to cancel it or to leave it running; without a terminal it is left running.
+
+Exit code: 0 committed; 1 refused: not valid here, against the policy, a job is open, inhibited, INCONSISTENT;
+           2 no agent to ask; 3 it failed or was cancelled, and the device is back; 4 not fully reversed;
+           5 INCONSISTENT; 6 left running
+
+  evenkeel check job.json && evenkeel run-local job.json`;
+
 export function addLocalCommands(program: Command): void {
   program
     .command('cancel [job]')
@@ -87,4 +102,15 @@ export function addLocalCommands(program: Command): void {
     .option(...JSON_OUT)
     .addHelpText('after', RESOLVE_HELP)
     .action(async (options: ResolveOptions) => (await import('./local/resolve.ts')).resolve(options));
+
+  program
+    .command('run-local <document>')
+    .description('run a job document here and now, without the cloud, with the same undo')
+    .option('--detach', 'return as soon as the job is in the journal, from where no restart loses it')
+    .option(...CONFIG)
+    .option(...JSON_OUT)
+    .addHelpText('after', RUN_LOCAL_HELP)
+    .action(async (document: string, options: RunLocalOptions) =>
+      (await import('./local/run-local.ts')).runLocal(document, options),
+    );
 }

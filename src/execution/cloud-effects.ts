@@ -5,7 +5,7 @@ import type { Effect } from './effects.ts';
 import type { EffectOutput } from './execution-machine.ts';
 import { abortCause, pivotPassed, type Situation } from './next-move.ts';
 import { nextStep } from './progress.ts';
-import type { Cause, Commit } from './records.ts';
+import { type Cause, type Commit, isLocal } from './records.ts';
 
 /** The effects that talk with the cloud, and the decisions that follow from what it says. */
 
@@ -166,6 +166,8 @@ async function reportedStatus(
   tools: Parameters<Effect['run']>[1],
   signal: AbortSignal,
 ): Promise<string | undefined> {
+  // The cloud does not know of it; the receipt tells.
+  if (isLocal(progress.origin)) return 'none';
   if (progress.commit === 'accepted' || progress.commit === 'ownSuccess') return 'SUCCEEDED';
   if (ended) return ended.status;
   if (progress.cause?.by === 'cloud') return progress.cause.status;

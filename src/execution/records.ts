@@ -93,6 +93,13 @@ export interface Origin {
   machineId: string;
 }
 
+/** The endpoint of a job that came from a person at the device; no host has such a name. */
+export const LOCAL_ENDPOINT = 'local:';
+
+export function isLocal({ endpoint }: Origin): boolean {
+  return endpoint === LOCAL_ENDPOINT;
+}
+
 /** Why an execution turned back. */
 export type Cause =
   | { by: 'cloud'; status: CloudEnd['status'] }

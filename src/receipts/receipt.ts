@@ -8,7 +8,10 @@ export const receiptSchema = z.object({
   executionNumber: z.number().int(),
   /** Epoch seconds, as the cloud gave it. */
   queuedAt: z.number(),
-  /** The execution's status in the cloud, as far as this device knows; `deleted` and `unknown` besides AWS's words. */
+  /**
+   * The execution's status in the cloud, as far as this device knows; `deleted`, `unknown` and (of a local
+   * job, which has none there) `none` besides AWS's words.
+   */
   cloudStatus: z.string(),
   outcome: z.enum([
     'committed',

@@ -1,11 +1,12 @@
-import { type Agent, type Cancelled, Refused } from '../../agent/agent.ts';
+import type { Agent, Cancelled } from '../../agent/agent.ts';
 import { INHIBIT_MS_MAX, INHIBIT_REASON_CHARS_MAX } from '../../agent/inhibition.ts';
+import { Refused } from '../../agent/refused.ts';
 import { BadRequest, type Request, wanted } from './protocol.ts';
 import { type ControlCommands, ControlRefused } from './server.ts';
 
 /** What changes something here: only for the owner of the state directory. */
 export function actingCommands(
-  agent: Pick<Agent, 'cancel' | 'inhibit' | 'allow' | 'resolve'>,
+  agent: Pick<Agent, 'cancel' | 'inhibit' | 'allow' | 'resolve' | 'runLocal'>,
 ): ControlCommands {
   return {
     cancel: (request: Request): Promise<Extract<Cancelled, { ok: true }>> => {
@@ -23,6 +24,7 @@ export function actingCommands(
       return agent.inhibit({ reason, steps: steps === true, forMs });
     },
     allow: () => agent.allow(),
+    runLocal: ({ document }: Request) => orRefused(() => agent.runLocal(document)),
     resolve: (request: Request) =>
       orRefused(() =>
         agent.resolve({

@@ -33,7 +33,7 @@ export interface LiveCheck extends LiveStatus {
 
 export interface CommandDeps {
   facts: Pick<LiveStatus, 'version' | 'pid' | 'thing' | 'mode' | 'startedAt'>;
-  agent: Pick<Agent, 'status' | 'summary' | 'cancel' | 'inhibit' | 'allow' | 'resolve'>;
+  agent: Pick<Agent, 'status' | 'summary' | 'cancel' | 'inhibit' | 'allow' | 'resolve' | 'runLocal'>;
   jobs: Pick<JobsClient, 'describe'>;
   transport: Pick<Transport, 'up' | 'roundTrip'>;
   clock: Pick<Clock, 'monotonicMs'>;

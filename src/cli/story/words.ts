@@ -72,6 +72,7 @@ function endWords(record: EndRecord | (ExecutionRecord & { type: 'finishing' }),
         ? 'undo data is dropped'
         : `undo data is dropped; not done: ${record.incomplete.join('; ')}`;
     case 'reported':
+      if (record.cloudStatus === 'none') return 'a local job: the cloud hears of it by its receipt';
       return `the cloud has it as ${record.cloudStatus}`;
     case 'closed':
       return 'closed';
