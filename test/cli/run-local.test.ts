@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Simulator } from '../../src/simulator/index.ts';
 import { startTestCloud } from '../support/cloud.ts';
@@ -204,8 +205,11 @@ test.each([
       const there = await scene.device.startUntil(record, 'kill', async () => {
         typing ??= until('the command to be taken', async () => {
           const ended = await typed(scene.device, 'run-local', path, '--detach');
+          // Who was refused would wait for ever.
+          expect(ended).not.toMatchObject({ code: 1 });
           return ended.code === 2 && !(await hasJournal()) && scene.device.running ? undefined : ended;
         });
+        await Promise.race([typing, sleep(1)]);
         return await isClosed(scene);
       });
       await scene.device.stop('SIGTERM');
