@@ -1,6 +1,7 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { askAgent } from '../../src/cli/control/client.ts';
 import { REQUEST_BYTES_MAX } from '../../src/cli/control/protocol.ts';
@@ -14,6 +15,14 @@ import { until } from '../support/until.ts';
 
 const HERE = { disk: nodeDisk, clock: systemClock };
 const HURRIED = { sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 50, signal) };
+
+/** No limit ever passes. */
+const ENDLESS: Pick<typeof systemClock, 'sleep'> = {
+  sleep: (_, signal) =>
+    new Promise((_resolve, reject) => {
+      signal?.addEventListener('abort', () => reject(signal.reason as Error));
+    }),
+};
 
 let directory: string;
 let lock: StateLock | undefined;
@@ -113,6 +122,24 @@ test('who says nothing is put out, and never in the way of others for long', asy
     'an answer',
     async () => (await askAgent(directory, { command: 'status' }, HERE).catch(() => undefined))?.ok,
   );
+});
+
+test('an agent that is still starting puts its callers out, and they hear of it at once', async () => {
+  lock = await acquireStateLock(nodeDisk, directory, (socket) => void socket.destroy());
+  // The directory is slow to close, so the connection has ended before its answer is waited for.
+  const slow = {
+    ...nodeDisk,
+    openDirectory: async (path: string) => {
+      const opened = await nodeDisk.openDirectory(path);
+      const close = async (): Promise<void> => {
+        await sleep(100);
+        await opened.close();
+      };
+      return Object.assign(Object.create(opened) as typeof opened, { path: opened.path, close });
+    },
+  };
+  const asking = askAgent(directory, { command: 'status' }, { disk: slow, clock: ENDLESS });
+  await expect(asking).rejects.toThrow('does not answer');
 });
 
 test('an agent that hangs is no agent that is not there', async () => {

@@ -35,6 +35,11 @@ const NEWLINE = 0x0a;
 /** The first line that comes; `undefined` when the peer ends before it has said one. Rejects when it is too long. */
 export function readLine(socket: Socket, bytesMax: number): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
+    // Put out before anybody listened: its end will not be told again.
+    if (socket.destroyed) {
+      resolve(undefined);
+      return;
+    }
     const chunks: Buffer[] = [];
     let bytes = 0;
     const onData = (chunk: Buffer): void => {
