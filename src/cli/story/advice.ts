@@ -11,9 +11,7 @@ export function adviceFor(summary: StorySummary, progress: Progress | undefined)
   const keptAdvice =
     kept.length === 0
       ? []
-      : [
-          `what was found changed by somebody else was moved aside: ${kept.join(' ')} in this execution's directory`,
-        ];
+      : [`found neither old nor new, and kept in the execution's directory: ${kept.join(' ')}`];
   switch (outcome) {
     case 'inconsistent':
       if (resolved) return keptAdvice;

@@ -68,7 +68,7 @@ export function nameWords({ jobId, executionNumber, state }: StorySummary): stri
 
 /** The whole story: what became of it, its steps, its resources, what happened when, and what to do. */
 export function storyLines(story: Story, paint: Paint): string[] {
-  const fact = (name: string, text: string): string => `  ${name.padEnd(8)}${text}`;
+  const fact = (name: string, text: string): string => `  ${name.padEnd(9)}${text}`;
   const undo = story.undoMs === undefined ? '' : `, of which ${duration(story.undoMs)} to go back`;
   const times =
     story.startedAt === undefined

@@ -91,9 +91,9 @@ function inhibitedWords({ reason, steps, leftMs }: Inhibition, paint: Paint): st
 }
 
 function linkLines({ link }: LiveStatus, nowMs: number, paint: Paint): string[] {
-  const version = link.mqttVersion === undefined ? '' : ` (MQTT ${link.mqttVersion === 5 ? '5' : '3.1.1'})`;
+  const version = link.mqttVersion === undefined ? '' : `, MQTT ${link.mqttVersion === 5 ? '5' : '3.1.1'}`;
   const to = `${plain(link.url)} as ${plain(link.clientId)}`;
-  if (link.up) return [`up since ${moment(link.since)} (for ${since(link.since, nowMs)})${version}, ${to}`];
+  if (link.up) return [`up since ${moment(link.since)} (for ${since(link.since, nowMs)}${version}), ${to}`];
   const failure = link.lastFailure === undefined ? undefined : explain(link.lastFailure);
   return [
     paint('yellow', `down since ${moment(link.since)} (for ${since(link.since, nowMs)}), ${to}`),
@@ -163,13 +163,9 @@ function barOf(share: number): string {
   return `[${'#'.repeat(full)}${'.'.repeat(BAR_WIDTH - full)}]`;
 }
 
+/** Whole seconds: this is drawn anew each second, and is not measured. */
 function since(iso: string, nowMs: number): string {
-  const ms = nowMs - Date.parse(iso);
-  // Whole seconds: this is drawn anew each second, and is not measured.
-  return Number.isNaN(ms)
-    ? 'an unknown time'
-    : duration(ms < 60_000 ? Math.max(0, Math.floor(ms / 1000)) * 1000 : ms).replace(
-        /^(\d+)\.\d+ s$/,
-        '$1 s',
-      );
+  const ms = Math.max(0, nowMs - Date.parse(iso));
+  if (Number.isNaN(ms)) return 'an unknown time';
+  return ms < 60_000 ? `${Math.floor(ms / 1000)} s` : duration(ms);
 }

@@ -131,7 +131,7 @@ const DAY_MS = 24 * HOUR_MS;
 
 /** `0.02 s`, `6.4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
 export function duration(ms: number): string {
-  if (ms < 0) return '0 s';
+  if (ms < 5) return '<0.01 s';
   if (ms < 100) return `${(ms / SECOND_MS).toFixed(2)} s`;
   if (ms < 10 * SECOND_MS) return `${(ms / SECOND_MS).toFixed(1)} s`;
   if (ms < MINUTE_MS) return `${Math.round(ms / SECOND_MS)} s`;
