@@ -1,5 +1,6 @@
-// `npm run deb`, or build.mjs DIRECTORY [VERSION [PACKAGE]]: evenkeel_VERSION_all.deb and evenkeel-aws-crt_VERSION_ARCH.deb of what `npm run build` has
-// made. The same sources and SOURCE_DATE_EPOCH (else the time of the last commit) make the same bytes.
+// `npm run deb`, or build.mjs DIRECTORY [VERSION [PACKAGE]]: evenkeel_VERSION_all.deb and evenkeel-aws-crt_VERSION_ARCH.deb
+// of what `npm run build` has made. The same sources and SOURCE_DATE_EPOCH (else the time of the last commit) make the
+// same bytes.
 import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
