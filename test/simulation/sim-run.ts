@@ -282,7 +282,7 @@ class World {
   /** A vote leaves: what waits for one happens before its answer, or a little later. */
   #voted(): void {
     for (const kind of this.#atVote.splice(0)) {
-      const delayMs = this.#random.below(6 * this.#network.mood.delayMs);
+      const delayMs = this.#random.below(2 * this.#network.mood.delayMs);
       this.#time.after(delayMs, () => this.#happen([{ at: this.#operations, kind }]));
     }
   }
