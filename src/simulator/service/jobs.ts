@@ -18,6 +18,9 @@ import {
 const TARGETS_MAX = 100;
 const DELETIONS_MAX = 10;
 
+/** L1 */
+const JOB_ID = /^[a-zA-Z0-9_-]{1,64}$/;
+
 /** The life of jobs, from CreateJob to DeleteJob (section 3.5, 4.3, 4.4). */
 export class Jobs {
   readonly executions: Executions;
@@ -51,6 +54,9 @@ export class Jobs {
   /** C20: an id is free again once its job has disappeared. */
   create(wanted: NewJob): Job {
     const { state } = this.#core;
+    // Whoever creates jobs in code is not checked by the HTTP plane, and no topic can name such a job.
+    if (!JOB_ID.test(wanted.jobId))
+      throw new Refusal('InvalidRequest', `jobId: "${wanted.jobId}" must match [a-zA-Z0-9_-]{1,64}`);
     if (state.hasJob(wanted.jobId)) throw new Refusal('ResourceAlreadyExists', `job ${wanted.jobId} exists`);
     this.#checkTargets(wanted.targets);
     const now = nowSeconds(this.#core);

@@ -22,6 +22,13 @@ const queued = ({ service }: World): number => service.executions({ jobId: 'one'
 const report = ({ service }: World, thing: string, status: Status): void =>
   void service.update(thing, 'one', { status });
 
+test('L1: a job id that no topic can name is refused, also by the library', () => {
+  const w = world();
+  for (const jobId of ['update-1.2', 'a/b', '', 'ü', 'x'.repeat(65)])
+    expect(code(() => w.create(jobId))).toBe('InvalidRequest');
+  expect(code(() => w.create('x'.repeat(64)))).toBe('accepted');
+});
+
 describe('from creation to completion', () => {
   test('S26 S27: SNAPSHOT is COMPLETED when all executions have ended, whatever the mix', () => {
     const w = world({}, names(4));
