@@ -10,8 +10,6 @@ export const REBOOT_TIMEOUT_SECONDS = 600;
 
 export interface ActionFacts {
   index: number;
-  /** Directory that the document names for its handlers. */
-  directory: string | undefined;
   /** The link to the credential in use, on a device that can be given another one. */
   credentialLink: string | undefined;
 }

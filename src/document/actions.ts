@@ -10,7 +10,7 @@ import {
   stderrLimit,
   unitsStep,
 } from './action.ts';
-import type { Fields } from './fields.ts';
+import { type Fields, pathProblem } from './fields.ts';
 import { ACTION, CHECK_INTERVAL_SECONDS, FORMATS, INPUTS } from './inputs.ts';
 import { readShape, type Values } from './members.ts';
 import type { PlanStep } from './plan.ts';
@@ -109,10 +109,19 @@ export function readAction(fields: Fields, facts: ActionFacts): PlanStep | undef
   return read(action, readShape(at, INPUTS[known]), at);
 }
 
+/** `default` is Device Client's word for its own directory of handlers, which is the configured one here. */
+function handlerDirectory(path: string | undefined, at: Fields): string | undefined {
+  if (path === undefined || path === 'default') return undefined;
+  const directory = path.replace(/(?<=.)\/+$/, '');
+  const reason = pathProblem(directory);
+  // A relative one would be looked for wherever the agent was started.
+  if (reason !== undefined) at.wrong('path', reason);
+  return directory;
+}
+
 function runHandler(action: Action, input: Inputs<'runHandler'>, at: Fields): PlanStep | undefined {
   const { handler, args = [], path } = input;
-  // Device Client's word for its own directory of handlers, which is the configured one here.
-  const directory = path === 'default' ? action.directory : (path ?? action.directory);
+  const directory = handlerDirectory(path, at);
   const called = { handler, args, ...(directory !== undefined && { directory }), ...stderrLimit(action) };
   const stock = readStock({ ...action, stock: called }, at);
   if (stock) return stock.step;

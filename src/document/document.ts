@@ -80,9 +80,7 @@ function readSteps(root: Fields, credentialLink: string | undefined): PlanStep[]
     root.wrong('steps', `must name at most ${STEPS_MAX} steps`);
     return [];
   }
-  return actions.flatMap(
-    (action, index) => readAction(action, { index, directory: undefined, credentialLink }) ?? [],
-  );
+  return actions.flatMap((action, index) => readAction(action, { index, credentialLink }) ?? []);
 }
 
 function readOperation(root: Fields, problems: Problem[]): PlanStep[] {
@@ -94,7 +92,6 @@ function readOperation(root: Fields, problems: Problem[]): PlanStep[] {
   const action = { name: operation, type: 'runHandler', input, allowStdErr: root.raw('allowStdErr') };
   const step = readAction(new Fields(action, '', found), {
     index: 0,
-    directory: undefined,
     credentialLink: undefined,
   });
   // Named as they stand in this form, where there is no `input`.
