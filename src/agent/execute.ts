@@ -63,6 +63,7 @@ export async function execute(
           urlOf: (other, step) => urlOf(other, step, deps.facts),
           onEnd: (ended) => {
             log.info({ status: ended.status }, 'the cloud has ended the execution');
+            deps.onTurn?.(open.key);
             current.running?.send({ type: 'ENDED', ended });
           },
         },
