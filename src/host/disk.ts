@@ -26,6 +26,8 @@ export interface Disk {
   lutimes(path: string, atimeMs: number, mtimeMs: number): Promise<void>;
   /** Room on the file system that holds `path`. */
   room(path: string): Promise<DiskRoom>;
+  /** True where what is mounted there takes no writes, of this process at least (EROFS); false for what is not there. */
+  isReadOnly(path: string): Promise<boolean>;
   /**
    * Extended attributes and ACLs of each path, name to base64 value; a path without any has an empty record. Of a path
    * that is not in the map nothing can be said here.

@@ -41,6 +41,10 @@ export const nodeDisk: Disk = {
     const { bavail, bsize, type } = await fs.statfs(path);
     return { freeBytes: bavail * bsize, type };
   },
+  async isReadOnly(path) {
+    const refused: unknown = await fs.access(path, constants.W_OK).catch((error: unknown) => error);
+    return (refused as NodeJS.ErrnoException | undefined)?.code === 'EROFS';
+  },
   readAttributes: readAttributesOf,
   copyAttributes,
   reflink,

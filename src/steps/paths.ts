@@ -1,5 +1,4 @@
 import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { namesOf, type PlanStep, type ResourceId, resourceOf, worseGrade } from '../document/plan.ts';
 import type { Disk, DiskStat } from '../host/disk.ts';
@@ -142,10 +141,7 @@ async function copyAtRest(
 /** File steps and undos are the agent's own work: a sandbox around it (`ProtectSystem=`) would stop both. */
 async function readOnlyParent(path: string, { disk }: StepContext): Promise<string | undefined> {
   const parent = await existingParent(disk, path);
-  const refused = await access(parent, constants.W_OK).catch((error: unknown) => error);
-  return (refused as NodeJS.ErrnoException | undefined)?.code === 'EROFS'
-    ? `${path}: ${parent} is read-only for this agent`
-    : undefined;
+  return (await disk.isReadOnly(parent)) ? `${path}: ${parent} is read-only for this agent` : undefined;
 }
 
 /** The nearest directory above `path` that is there. */

@@ -144,6 +144,8 @@ function diskOf(files: Files, perform: Perform, freeBytes: number): Disk {
         files.device(path);
         return { freeBytes, type: EXT4_TYPE };
       }),
+    // A disk that fails says nothing about how it is mounted.
+    isReadOnly: (path) => perform('isReadOnly', path, () => false).catch(() => false),
     readAttributes: (paths) =>
       perform(
         'readAttributes',
