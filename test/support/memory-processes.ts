@@ -26,6 +26,7 @@ interface Running {
   program: Program;
   next: number;
   orphaned: boolean;
+  broken: boolean;
 }
 
 export function createMemoryProcesses(
@@ -38,7 +39,13 @@ export function createMemoryProcesses(
   const step = (one: Running): void => {
     const operation = one.program.operations[one.next];
     one.next += 1;
-    if (operation) operation();
+    try {
+      if (operation) operation();
+    } catch {
+      // What it was to work on is not as it expects, as where it has run before: it says so, and ends.
+      one.broken = true;
+      one.next = one.program.operations.length;
+    }
     if (one.next >= one.program.operations.length) running = running.filter((other) => other !== one);
   };
 
@@ -61,7 +68,13 @@ export function createMemoryProcesses(
           pid += 1;
           const identity = { name: spec.name, pid, startTime: String(pid), bootId, token: `token-${pid}` };
           await record(identity);
-          const one: Running = { identity, program: programOf(spec), next: 0, orphaned: false };
+          const one: Running = {
+            identity,
+            program: programOf(spec),
+            next: 0,
+            orphaned: false,
+            broken: false,
+          };
           running.push(one);
           own.add(one);
           const { operations, exitCode, killedBy } = one.program;
@@ -78,7 +91,7 @@ export function createMemoryProcesses(
             step(one);
           }
           own.delete(one);
-          return resultOf({ exitCode });
+          return resultOf({ exitCode: one.broken ? 1 : exitCode });
         },
         async fence(identity) {
           const found = running.filter((one) => one.identity.token === identity.token);
