@@ -52,6 +52,13 @@ export interface SimCloud {
   readonly rests: boolean;
 }
 
+/** Half of all clouds are well. */
+export function cloudMoodFrom(random: Random): CloudMood {
+  const bad = random.chance(0.5);
+  const some = (): number => (bad ? random.pick([0, 0.02, 0.1]) : 0);
+  return { throttle: some(), internalError: some(), drop: some(), dropAnswer: some(), duplicate: some() };
+}
+
 /** Some setting of every point that the sources leave open. */
 export function switchesFrom(random: Random): Partial<Switches> {
   const wanted: Record<string, unknown> = {};

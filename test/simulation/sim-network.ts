@@ -19,6 +19,19 @@ export interface Mood {
 
 export const CALM: Mood = { delayMs: 20, cut: 0, duplicate: 0, overtaken: 0, refuse: 0, forget: 0 };
 
+/** Half of all roads are good. */
+export function moodFrom(random: Random): Mood {
+  const bad = random.chance(0.5);
+  return {
+    delayMs: random.pick([2, 20, 200, 2000]),
+    cut: bad ? random.pick([0, 0.02, 0.1]) : 0,
+    duplicate: random.pick([0, 0.1, 0.5]),
+    overtaken: bad ? random.pick([0, 0.1]) : 0,
+    refuse: bad ? 0.3 : 0,
+    forget: random.pick([0, 0.5, 1]),
+  };
+}
+
 /** Who looks on: called before each message arrives, at either end. */
 export type OnArrival = () => void;
 

@@ -10,7 +10,7 @@ import { relocatedScenario } from './relocated.ts';
 import { REPAIR_HOME, repairScenario } from './repair.ts';
 import {
   asOperator,
-  type CloudMood,
+  cloudMoodFrom,
   createSimCloud,
   type ExecutionName,
   type SimCloud,
@@ -20,7 +20,7 @@ import {
 import { AgentLife, configFrom, STATE, type Surroundings } from './sim-device.ts';
 import { type EventKind, eventsFrom, type SimEvent } from './sim-events.ts';
 import { judgeRest, watchRecords } from './sim-judge.ts';
-import { type Mood, SimNetwork } from './sim-network.ts';
+import { moodFrom, SimNetwork } from './sim-network.ts';
 import { SimTime } from './sim-time.ts';
 
 /** One device in one cloud, from a seed to rest. */
@@ -422,21 +422,3 @@ class World {
 }
 
 const WRITES = /write|openFile|mkdir|symlink|rename|link|chmod|chown|truncate|unlink|rmdir/;
-
-function moodFrom(random: Random): Mood {
-  const bad = random.chance(0.5);
-  return {
-    delayMs: random.pick([2, 20, 200, 2000]),
-    cut: bad ? random.pick([0, 0.02, 0.1]) : 0,
-    duplicate: random.pick([0, 0.1, 0.5]),
-    overtaken: bad ? random.pick([0, 0.1]) : 0,
-    refuse: bad ? 0.3 : 0,
-    forget: random.pick([0, 0.5, 1]),
-  };
-}
-
-function cloudMoodFrom(random: Random): CloudMood {
-  const bad = random.chance(0.5);
-  const some = (): number => (bad ? random.pick([0, 0.02, 0.1]) : 0);
-  return { throttle: some(), internalError: some(), drop: some(), dropAnswer: some(), duplicate: some() };
-}
